@@ -1,0 +1,53 @@
+// Package api holds the names that users of Berth see: the driver's name,
+// labels, annotations, event reasons and the standard paths. It has no
+// behaviour and imports nothing.
+//
+// A name in here is a contract: people's manifests, dashboards and scripts
+// spell it out, so it changes only with a new version of the API.
+package api
+
+// Driver is Berth's name to Kubernetes: the provisioner of its storage
+// classes, and the prefix of its labels and annotations.
+const Driver = "berth.storage"
+
+// ConfigVersion and ConfigKind head the agent's configuration file.
+const (
+	ConfigVersion = Driver + "/v1alpha1"
+	ConfigKind    = "AgentConfig"
+)
+
+// LabelNode, on a PersistentVolume or claim, names the node whose agent looks
+// after it. The value is NodeLabelValue of the node's name.
+const LabelNode = Driver + "/node"
+
+// Annotations on a PersistentVolume.
+const (
+	// AnnProvisionedBy says which provisioner made a volume. The name is
+	// Kubernetes' own; with it set, the volume controller leaves the clean-up
+	// of a released volume to that provisioner.
+	AnnProvisionedBy = "pv.kubernetes.io/provisioned-by"
+	// AnnIdentity is the identity of the disk or filesystem behind the volume.
+	AnnIdentity = Driver + "/identity"
+	// AnnState is the volume's state as the agent's journal has it.
+	AnnState = Driver + "/state"
+)
+
+// Reasons of the events that an agent writes, and of the label "reason" on
+// its metrics.
+const (
+	ReasonConfigRefused = "ConfigRefused"
+	ReasonEntryRefused  = "EntryRefused"
+	ReasonDirMissing    = "DiscoveryDirMissing"
+	ReasonDiskGone      = "DiskGone"
+	ReasonDiskBack      = "DiskBack"
+	ReasonQuarantined   = "Quarantined"
+	ReasonWipeFailed    = "WipeFailed"
+	ReasonPublishFailed = "PublishFailed"
+	ReasonWiped         = "Wiped"
+)
+
+// Standard paths on a node.
+const (
+	StateDir   = "/var/lib/berth"
+	ConfigFile = "/etc/berth/agent.yaml"
+)
