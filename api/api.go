@@ -32,6 +32,11 @@ const (
 	AnnState = Driver + "/state"
 )
 
+// Finalizer is on each PersistentVolume that an agent publishes. While it is
+// there the PV cannot go away unseen, so that a deletion by hand cannot hide
+// that a claim had the volume.
+const Finalizer = Driver + "/volume"
+
 // Reasons of the events that an agent writes, and of the label "reason" on
 // its metrics.
 const (

@@ -1,0 +1,204 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/berth-storage/berth/api"
+	"github.com/berth-storage/berth/internal/config"
+	"github.com/berth-storage/berth/internal/publish"
+	"github.com/berth-storage/berth/internal/volume"
+)
+
+// act does what was decided.
+func (a *Agent) act(ctx context.Context, id volume.ID, s *situation, d volume.Decision) (step, error) {
+	switch d.Verb {
+	case volume.Nothing:
+		a.reports.clear(volumeSubject(id))
+		return rest, nil
+	case volume.Wait:
+		a.reportVolume(id, *s, reasonOf(d.Cause), d.Message)
+		return rest, nil
+	case volume.Keep:
+		return goOn, a.keep(*d.Record)
+	case volume.Confirm:
+		return goOn, a.confirm(ctx, id, s)
+	case volume.Examine:
+		empty, err := a.machine.Empty(s.slot.class, s.slot.entry, s.in.Disk.Identity)
+		if err != nil {
+			return rest, fmt.Errorf("%w: %w", errDisk, err)
+		}
+		s.in.Empty = &empty
+		return goOn, nil
+	case volume.Publish:
+		return a.publish(ctx, s, *d.Record)
+	case volume.Withdraw:
+		return rest, a.retryLater(ctx, func() error { return a.cluster.Withdraw(ctx, *s.in.PV) })
+	case volume.LetGo:
+		return rest, a.retryLater(ctx, func() error { return a.cluster.LetGo(ctx, *s.in.PV) })
+	case volume.Wipe:
+		return a.wipe(ctx, id, s, *d.Record)
+	}
+	return rest, fmt.Errorf("no such verb: %s", d.Verb)
+}
+
+func (a *Agent) keep(r volume.Record) error {
+	if r.State == volume.Published && r.PV.Name == "" {
+		r.PV.Name = a.pvName(r)
+	}
+	if err := a.journal.Put(r); err != nil {
+		return err
+	}
+	a.metrics.state(r)
+	a.log.Debug("journal", "volume", r.ID, "state", r.State, "pv", r.PV.Name)
+	return nil
+}
+
+// confirm asks the API server itself for a PV that the cache does not have.
+func (a *Agent) confirm(ctx context.Context, id volume.ID, s *situation) error {
+	name := s.in.Record.PV.Name
+	if name == "" {
+		name = a.pvName(*s.in.Record)
+	}
+	pv, err := limited(ctx, a, func() (*pvObject, error) { return a.cluster.Get(ctx, name) })
+	if err != nil {
+		return err
+	}
+	if pv != nil {
+		if v, ok := publish.View(pv); ok && volume.IDOf(v.Identity) == id {
+			a.store.Put(pv)
+			return nil
+		}
+	}
+	s.in.Absent = true // nothing of that name, or another volume's
+	return nil
+}
+
+// publish creates a volume's PV.
+func (a *Agent) publish(ctx context.Context, s *situation, r volume.Record) (step, error) {
+	class, ok := a.classes.Get(s.slot.class.Name)
+	if !ok {
+		return rest, fmt.Errorf("there is no StorageClass %s", s.slot.class.Name)
+	}
+	if r.PV.Name == "" {
+		r.PV.Name = a.pvName(r)
+	}
+	started := time.Now()
+	pv := publish.PersistentVolume(a.spec(s, r, class), a.node)
+	var created bool
+	got, err := limited(ctx, a, func() (got *pvObject, err error) {
+		got, created, err = a.cluster.Create(ctx, pv)
+		return got, err
+	})
+	if err != nil {
+		return rest, err
+	}
+	if created {
+		a.metrics.published(s.slot.class, time.Since(started))
+		a.log.Info("published", "pv", got.Name, "volume", r.ID, "disk", r.Identity, "path", s.in.Disk.Path)
+		a.store.Put(got)
+		return goOn, nil
+	}
+	if v, ok := publish.View(got); ok && v.Identity == r.Identity && got.Labels[api.LabelNode] == publish.NodeLabelValue(a.node.Name) {
+		a.store.Put(got)
+		return goOn, nil
+	}
+	return a.nameTaken(s, r, got)
+}
+
+// nameTaken handles a PV name that another volume has.
+func (a *Agent) nameTaken(s *situation, r volume.Record, other *pvObject) (step, error) {
+	long := publish.LongName(r.Entry, a.node.Name, r.Class)
+	if local := other.Spec.Local; local != nil && local.Path == s.in.Disk.Path && other.Labels[api.LabelNode] == publish.NodeLabelValue(a.node.Name) {
+		return rest, nil // the last disk at this place; its PV's end kicks this volume
+	}
+	if r.PV.Name == long {
+		return rest, fmt.Errorf("both PV names for %s are taken by others; delete PV %s if it is not needed", s.in.Disk.Path, other.Name)
+	}
+	r.PV.Name = long
+	return goOn, a.keep(r)
+}
+
+func (a *Agent) spec(s *situation, r volume.Record, class publish.Class) publish.Spec {
+	c, cfg := s.slot.class, a.config()
+	return publish.Spec{
+		Name: r.PV.Name, Class: c.Name, Path: s.in.Disk.Path, Identity: r.Identity, CapacityBytes: s.in.Disk.CapacityBytes,
+		Block: c.VolumeMode == config.Block, AccessMode: string(c.AccessMode), FSType: c.FSType, ReadOnly: c.ReadOnly,
+		Reclaim: class.Reclaim, MountOptions: class.MountOptions, NodeLabels: cfg.NodeLabels, Labels: cfg.Labels,
+	}
+}
+
+// wipe erases a volume, after asking the API server itself once more whether
+// it may.
+func (a *Agent) wipe(ctx context.Context, id volume.ID, s *situation, r volume.Record) (step, error) {
+	pv, err := limited(ctx, a, func() (*pvObject, error) { return a.cluster.Get(ctx, r.PV.Name) })
+	if err != nil {
+		return rest, err
+	}
+	if pv != nil {
+		v, ok := publish.View(pv)
+		if !ok || volume.IDOf(v.Identity) != id {
+			return rest, fmt.Errorf("PV %s is another volume's now", r.PV.Name)
+		}
+		if v.UID != r.PV.UID || !v.Released || !v.Delete {
+			a.store.Put(pv)
+			return rest, fmt.Errorf("PV %s is not released any more", r.PV.Name)
+		}
+	}
+	started := time.Now()
+	job := wipeJob{Entry: s.slot.entry, Identity: r.Identity, Root: r.Root, Offset: r.Offset, Done: new(atomic.Int64),
+		Reached: func(offset int64) error {
+			r.Offset = offset
+			return a.keep(r)
+		}}
+	result, err := a.machine.Wipe(ctx, s.slot.class, job)
+	a.metrics.wiped(s.slot.class, result, time.Since(started), err)
+	if err != nil {
+		if ctx.Err() != nil {
+			return rest, err
+		}
+		return rest, fmt.Errorf("%w: %w", errDisk, err)
+	}
+	a.log.Info("wiped and verified", "pv", r.PV.Name, "volume", r.ID, "disk", r.Identity, "method", result.Method,
+		"entries", result.Entries, "bytes", result.Bytes, "seconds", time.Since(started).Seconds())
+	r.State, r.Offset = volume.Wiped, 0
+	return goOn, a.keep(r)
+}
+
+// retryLater runs a deletion. A conflict means that the PV has changed since it
+// was seen: the watch brings the change, and with it the next decision.
+func (a *Agent) retryLater(ctx context.Context, request func() error) error {
+	_, err := limited(ctx, a, func() (struct{}, error) { return struct{}{}, request() })
+	if apierrors.IsConflict(err) {
+		return fmt.Errorf("the PV has changed in between: %w", err)
+	}
+	return err
+}
+
+// limited runs a request when fewer than requests others are under way.
+func limited[T any](ctx context.Context, a *Agent, request func() (T, error)) (T, error) {
+	select {
+	case a.requests <- struct{}{}:
+		defer func() { <-a.requests }()
+		return request()
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
+}
+
+func reasonOf(c volume.Cause) string {
+	switch c {
+	case volume.Gone:
+		return api.ReasonDiskGone
+	case volume.Held:
+		return api.ReasonQuarantined
+	}
+	return api.ReasonEntryRefused
+}
+

@@ -1,0 +1,230 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+
+	"github.com/berth-storage/berth/internal/config"
+	"github.com/berth-storage/berth/internal/disk"
+	"github.com/berth-storage/berth/internal/publish"
+	"github.com/berth-storage/berth/internal/volume"
+)
+
+// requests is how many requests to the API server are under way at most. More
+// do not make it faster; the server's own limits set the pace.
+const requests = 16
+
+// Options is what an agent is started with.
+type Options struct {
+	Node        string // the node's name
+	ConfigFile  string
+	AllowedDirs []string // directories that were mounted into the agent; empty: no limit
+	StateDir    string
+	Listen      string // address for metrics and health; "" for none
+	Kube        *rest.Config
+	Log         *slog.Logger
+}
+
+type pvObject = corev1.PersistentVolume
+
+// cluster is what the agent needs of the API server.
+type cluster interface {
+	Create(ctx context.Context, pv *corev1.PersistentVolume) (*corev1.PersistentVolume, bool, error)
+	Get(ctx context.Context, name string) (*corev1.PersistentVolume, error)
+	Withdraw(ctx context.Context, pv volume.PV) error
+	LetGo(ctx context.Context, pv volume.PV) error
+	Event(ctx context.Context, e *corev1.Event) error
+}
+
+// journal is what the agent needs of the journal.
+type journal interface {
+	Get(id volume.ID) (volume.Record, bool)
+	All() []volume.Record
+	Put(r volume.Record) error
+}
+
+// Agent looks after the volumes of one node.
+type Agent struct {
+	log     *slog.Logger
+	node    publish.Node
+	machine machine
+	cluster cluster
+	journal journal
+	store   *publish.Store
+	classes *publish.Classes
+	reports *reports
+	metrics *metrics
+	slots   *slots
+	volumes *workers
+	events  chan event
+
+	current    atomic.Pointer[config.Agent]
+	configSum  [32]byte // of the file in force; used by the loop alone
+	discovered atomic.Bool
+	failures   sync.Map // volume.ID → how often in a row an action failed
+	requests   chan struct{}
+	inspecting chan struct{}
+	rescan     chan bool // true: look at everything again
+	running    sync.WaitGroup
+}
+
+// newAgent joins the parts. It starts nothing.
+func newAgent(ctx context.Context, node publish.Node, m machine, c cluster, j journal, log *slog.Logger) *Agent {
+	a := &Agent{
+		log: log, node: node, machine: m, cluster: c, journal: j,
+		metrics: newMetrics(), slots: newSlots(),
+		events:   make(chan event, eventQueue),
+		requests: make(chan struct{}, requests), inspecting: make(chan struct{}, inspections),
+		rescan: make(chan bool, 1),
+	}
+	a.reports = &reports{log: log, event: a.queueEvent, current: map[string]report{},
+		node: corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: types.UID(node.Name)}}
+	a.volumes = newWorkers(ctx, &a.running, a.reconcile)
+	a.store = publish.NewStore(a.pvChanged, a.kickAll)
+	a.classes = publish.NewClasses(func() { a.trigger(false) })
+	a.metrics.watch(a)
+	for _, r := range j.All() {
+		a.metrics.state(r)
+	}
+	return a
+}
+
+// config returns the configuration in force, nil before the first good one.
+func (a *Agent) config() *config.Agent { return a.current.Load() }
+
+// trigger asks for a scan of the discovery directories. It never waits.
+func (a *Agent) trigger(full bool) {
+	select {
+	case a.rescan <- full:
+	default:
+		if full { // a plain scan waits already; make it a full one
+			select {
+			case <-a.rescan:
+			default:
+			}
+			select {
+			case a.rescan <- true:
+			default:
+			}
+		}
+	}
+}
+
+// Run looks after the node's volumes until ctx ends. It returns an error only
+// for what no waiting could mend: a journal that cannot be used, an address
+// that cannot be listened on.
+func Run(ctx context.Context, o Options) error {
+	client, err := publish.NewClient(o.Kube, o.Node)
+	if err != nil {
+		return err
+	}
+	j, err := volume.OpenJournal(filepath.Join(o.StateDir, "volumes"))
+	if err != nil {
+		return err
+	}
+	var listener net.Listener
+	if o.Listen != "" {
+		if listener, err = net.Listen("tcp", o.Listen); err != nil {
+			return fmt.Errorf("listening for metrics and health: %w", err)
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a := newAgent(ctx, publish.Node{Name: o.Node}, localMachine{}, client, j, o.Log)
+	if listener != nil {
+		a.running.Go(func() { a.serve(ctx, listener) })
+	}
+	if a.node, err = waitForNode(ctx, client, o.Log); err != nil {
+		cancel()
+		a.running.Wait()
+		return nil // ctx has ended
+	}
+	a.reports.node.UID = types.UID(a.node.Name)
+	a.log.Info("agent started", "node", a.node.Name, "config", o.ConfigFile, "state", o.StateDir)
+
+	a.running.Go(func() { a.writeEvents(ctx) })
+	a.running.Go(func() { client.WatchVolumes(ctx, a.store) })
+	a.running.Go(func() { client.WatchClasses(ctx, a.classes) })
+	a.watch(ctx, "mounts", disk.WatchMounts, func() { a.trigger(false) })
+	a.watch(ctx, "block devices", disk.WatchBlockDevices, func() { a.trigger(false) })
+	dirs := newDirWatch(a.log, func() { a.trigger(false) })
+	a.watch(ctx, "discovery directories", dirs.run, nil)
+	a.watch(ctx, "configuration", func(ctx context.Context, changed func()) error {
+		return config.Watch(ctx, o.ConfigFile, changed)
+	}, func() { a.trigger(false) })
+
+	a.loop(ctx, func() { a.reload(o.ConfigFile, o.AllowedDirs, dirs) })
+	a.volumes.stop()
+	a.running.Wait()
+	return nil
+}
+
+// loop scans when something has happened, and at the rescan interval. It ends
+// with ctx.
+func (a *Agent) loop(ctx context.Context, reload func()) {
+	a.trigger(true)
+	var slow <-chan time.Time
+	for {
+		full := false
+		select {
+		case <-ctx.Done():
+			return
+		case full = <-a.rescan:
+		case <-slow:
+			full = true
+		}
+		reload()
+		a.discover(ctx, full)
+		if cfg := a.config(); cfg != nil {
+			slow = time.After(cfg.RescanInterval)
+		}
+	}
+}
+
+// watch runs one source of events, again and again if it fails.
+func (a *Agent) watch(ctx context.Context, what string, run func(context.Context, func()) error, changed func()) {
+	a.running.Go(func() {
+		for ctx.Err() == nil {
+			err := run(ctx, changed)
+			if ctx.Err() != nil {
+				return
+			}
+			a.log.Error("watching failed; the slow rescan goes on", "what", what, "err", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(10 * time.Second):
+			}
+		}
+	})
+}
+
+// waitForNode reads the node's object, as soon as the API server gives it.
+func waitForNode(ctx context.Context, client *publish.Client, log *slog.Logger) (publish.Node, error) {
+	last := ""
+	for {
+		n, err := client.Node(ctx)
+		if err == nil {
+			return n, nil
+		}
+		if err.Error() != last && ctx.Err() == nil {
+			log.Warn("waiting for the node's object", "err", err)
+			last = err.Error()
+		}
+		select {
+		case <-ctx.Done():
+			return publish.Node{}, errors.New("stopped while waiting for the node's object")
+		case <-time.After(apiRetry / 2):
+		}
+	}
+}

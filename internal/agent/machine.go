@@ -1,0 +1,72 @@
+package agent
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/berth-storage/berth/internal/config"
+	"github.com/berth-storage/berth/internal/disk"
+	"github.com/berth-storage/berth/internal/volume"
+)
+
+// kind is what an entry of a discovery directory looks like from outside.
+type kind string
+
+const (
+	kindMount  kind = "mount"  // a directory with a mount on it
+	kindDevice kind = "device" // a block device, or a link to one
+	kindOther  kind = "other"  // something that is no volume; why says what
+)
+
+// entry is one name in a class's discovery directory. Two equal entries need
+// not be inspected twice.
+type entry struct {
+	Class, Name  string
+	Kind         kind
+	Why          string     // of kindOther: what it is, and what to do
+	Mount        disk.Mount // of kindMount
+	Major, Minor int        // of kindDevice
+	SizeBytes    int64      // of kindDevice
+}
+
+// key is where an entry is found.
+type key struct{ class, name string }
+
+func (e entry) key() key { return key{e.Class, e.Name} }
+
+// machine is what the agent needs of the node it runs on. Each call is one step
+// after which the agent may be killed; crash tests put a machine here that dies
+// at a given one.
+type machine interface {
+	// Scan lists the discovery directories of the classes. It never waits for a
+	// disk that does not answer. A directory that cannot be read is in errs
+	// under its class; one that does not exist has an fs.ErrNotExist.
+	Scan(classes []config.Class) (entries []entry, errs map[string]error, err error)
+	// Inspect looks at the disk behind an entry, and may wait for it. What is no
+	// volume gives no disk and a problem in words.
+	Inspect(class config.Class, e entry) (d *volume.Disk, problem string, err error)
+	// Empty reports whether the directory behind an entry has no contents.
+	Empty(class config.Class, e entry, identity disk.ID) (bool, error)
+	// Wipe erases and verifies the disk behind an entry, after proving through
+	// the open descriptor that it has this identity.
+	Wipe(ctx context.Context, class config.Class, w wipeJob) (wipeResult, error)
+}
+
+// wipeJob is one wipe.
+type wipeJob struct {
+	Entry    entry
+	Identity disk.ID
+	Root     *disk.Owner // to give the directory back to; nil leaves the owner as it is
+	Offset   int64       // bytes of a block device that an earlier run has overwritten
+	// Reached is called now and then with the bytes overwritten so far.
+	Reached func(offset int64) error
+	// Done counts what was removed or overwritten, for progress.
+	Done *atomic.Int64
+}
+
+// wipeResult is what a wipe did.
+type wipeResult struct {
+	Method  string // contents, discard or zero
+	Entries int64
+	Bytes   int64
+}

@@ -1,0 +1,106 @@
+package agent
+
+import (
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/berth-storage/berth/internal/config"
+	"github.com/berth-storage/berth/internal/volume"
+)
+
+// metrics are the agent's, under berth_.
+type metrics struct {
+	registry      *prometheus.Registry
+	configValid   prometheus.Gauge
+	eventsDropped prometheus.Counter
+	publishes     *prometheus.CounterVec
+	publishTime   prometheus.Histogram
+	wipes         *prometheus.CounterVec
+	wipeTime      *prometheus.HistogramVec
+	wipeBytes     *prometheus.CounterVec
+	volumes       *prometheus.GaugeVec
+
+	mu     sync.Mutex // guards states
+	states map[volume.ID][2]string
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		states:   map[volume.ID][2]string{},
+		configValid: prometheus.NewGauge(prometheus.GaugeOpts{Name: "berth_config_valid",
+			Help: "1 when the configuration file is the one in force, 0 when it was refused."}),
+		eventsDropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "berth_events_dropped_total",
+			Help: "Kubernetes events that could not be written."}),
+		publishes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "berth_publish_total",
+			Help: "PersistentVolumes created."}, []string{"class"}),
+		publishTime: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "berth_publish_duration_seconds",
+			Help: "Time to create a PersistentVolume.", Buckets: prometheus.ExponentialBuckets(.001, 2, 14)}),
+		wipes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "berth_wipe_total",
+			Help: "Wipes ended, by outcome."}, []string{"class", "outcome"}),
+		wipeTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "berth_wipe_duration_seconds",
+			Help: "Time to wipe and verify a volume.", Buckets: prometheus.ExponentialBuckets(.001, 4, 14)}, []string{"class", "method"}),
+		wipeBytes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "berth_wipe_bytes_total",
+			Help: "Bytes of block devices erased."}, []string{"class"}),
+		volumes: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "berth_volumes",
+			Help: "Volumes in the journal, by class and state."}, []string{"class", "state"}),
+	}
+	m.registry.MustRegister(m.configValid, m.eventsDropped, m.publishes, m.publishTime, m.wipes, m.wipeTime, m.wipeBytes, m.volumes,
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
+	return m
+}
+
+// watch adds the metrics that are read off the agent when they are asked for.
+func (m *metrics) watch(a *Agent) {
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "berth_queue_depth",
+			Help: "Volumes that are being worked on or wait for a retry."},
+			func() float64 { return float64(a.volumes.depth()) }),
+		troubles{a.reports},
+	)
+}
+
+// troubles exports how many entries, classes and volumes have trouble.
+type troubles struct{ reports *reports }
+
+var troublesDesc = prometheus.NewDesc("berth_troubles", "Entries, classes and volumes with a trouble that was reported, by reason.", []string{"reason"}, nil)
+
+// Describe is part of prometheus.Collector.
+func (t troubles) Describe(ch chan<- *prometheus.Desc) { ch <- troublesDesc }
+
+// Collect is part of prometheus.Collector.
+func (t troubles) Collect(ch chan<- prometheus.Metric) {
+	for reason, n := range t.reports.counts() {
+		ch <- prometheus.MustNewConstMetric(troublesDesc, prometheus.GaugeValue, float64(n), reason)
+	}
+}
+
+// state counts a volume under its new state.
+func (m *metrics) state(r volume.Record) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if old, ok := m.states[r.ID]; ok {
+		m.volumes.WithLabelValues(old[0], old[1]).Dec()
+	}
+	now := [2]string{r.Class, string(r.State)}
+	m.states[r.ID] = now
+	m.volumes.WithLabelValues(now[0], now[1]).Inc()
+}
+
+func (m *metrics) published(c config.Class, took time.Duration) {
+	m.publishes.WithLabelValues(c.Name).Inc()
+	m.publishTime.Observe(took.Seconds())
+}
+
+func (m *metrics) wiped(c config.Class, r wipeResult, took time.Duration, err error) {
+	if err != nil {
+		m.wipes.WithLabelValues(c.Name, "failed").Inc()
+		return
+	}
+	m.wipes.WithLabelValues(c.Name, "verified").Inc()
+	m.wipeTime.WithLabelValues(c.Name, r.Method).Observe(took.Seconds())
+	m.wipeBytes.WithLabelValues(c.Name).Add(float64(r.Bytes))
+}

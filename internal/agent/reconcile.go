@@ -1,0 +1,188 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path"
+	"time"
+
+	"github.com/berth-storage/berth/api"
+	"github.com/berth-storage/berth/internal/publish"
+	"github.com/berth-storage/berth/internal/volume"
+)
+
+// steps bounds how often one volume is decided on in a row. A volume's longest
+// way, from released to published anew, takes nine.
+const steps = 20
+
+// Retries wait twice as long each time, up to these. The API server's is short,
+// so that the agent has caught up within seconds of its return.
+const (
+	firstRetry = 50 * time.Millisecond
+	apiRetry   = 2 * time.Second
+	diskRetry  = 5 * time.Minute
+)
+
+// step is what one action leads to.
+type step int
+
+const (
+	goOn step = iota // look at the volume again now
+	rest             // until something changes
+)
+
+// errDisk marks errors of the disk, which are retried with growing patience.
+var errDisk = errors.New("disk error")
+
+// reconcile brings one volume to where it should be, or as far as it gets.
+func (a *Agent) reconcile(ctx context.Context, id volume.ID) (retry time.Duration) {
+	if !a.store.Synced() || !a.discovered.Load() {
+		return 0 // kickAll follows when both are there
+	}
+	s := situation{}
+	for range steps {
+		if ctx.Err() != nil {
+			return 0
+		}
+		if !a.gather(id, &s) {
+			a.reports.clear(volumeSubject(id))
+			return 0
+		}
+		d := volume.Decide(s.in)
+		next, err := a.act(ctx, id, &s, d)
+		if ctx.Err() != nil {
+			return 0
+		}
+		if err != nil {
+			return a.failed(id, s, d, err)
+		}
+		if next == rest {
+			a.failures.Delete(id)
+			return 0
+		}
+	}
+	a.log.Error("a volume does not settle", "volume", id)
+	return apiRetry
+}
+
+// situation is one volume's input to a decision, with what the doing needs.
+type situation struct {
+	in   volume.Input
+	slot slot
+}
+
+// gather fills in what is known of a volume. It reports false for one that is
+// not to be managed: its class is not in the configuration.
+func (a *Agent) gather(id volume.ID, s *situation) bool {
+	in := &s.in
+	in.Record, in.PV = nil, nil
+	if r, ok := a.journal.Get(id); ok {
+		in.Record = &r
+	}
+	var absent bool
+	in.PV, absent = a.store.Get(id)
+	in.Absent = in.PV == nil && (in.Absent || absent)
+
+	var last key
+	switch {
+	case in.Record != nil && in.Record.Entry != "":
+		last = key{in.Record.Class, in.Record.Entry}
+	case in.PV != nil:
+		last = key{in.PV.Class, path.Base(in.PV.Path)}
+	}
+	found, known := a.slots.find(id, last)
+	s.slot, in.Disk, in.Looked = found, found.disk, known
+	if in.Disk == nil && !a.managed(last.class) {
+		return false
+	}
+	in.Rival = ""
+	if in.Disk != nil {
+		in.Rival = a.store.Rival(id, in.Disk.Path)
+	}
+	return true
+}
+
+func (a *Agent) managed(class string) bool {
+	for _, c := range a.config().Classes {
+		if c.Name == class {
+			return true
+		}
+	}
+	return false
+}
+
+// failed reports an action's error and says when to try again.
+func (a *Agent) failed(id volume.ID, s situation, d volume.Decision, err error) time.Duration {
+	n := 0
+	if v, ok := a.failures.Load(id); ok {
+		n = v.(int) + 1
+	}
+	a.failures.Store(id, n)
+	limit := apiRetry
+	reason := api.ReasonPublishFailed
+	if errors.Is(err, errDisk) {
+		limit = diskRetry
+	}
+	if d.Verb == volume.Wipe {
+		reason = api.ReasonWipeFailed
+	}
+	if n > 0 || errors.Is(err, errDisk) { // a first API error is often a conflict that solves itself
+		a.reportVolume(id, s, reason, fmt.Sprintf("%s of %s failed, trying again: %v", d.Verb, describe(s), err))
+	}
+	wait := min(firstRetry<<min(n, 20), limit)
+	return wait/2 + rand.N(wait/2+1)
+}
+
+// pvChanged is called when the PV of a volume has come, gone or changed.
+func (a *Agent) pvChanged(id volume.ID) {
+	a.volumes.kick(id)
+	r, ok := a.journal.Get(id)
+	if !ok {
+		return
+	}
+	// A volume that has come to the same place may wait for this one to leave.
+	if other, ok := a.slots.at(key{r.Class, r.Entry}); ok && other != id {
+		a.volumes.kick(other)
+	}
+}
+
+// kickAll looks at every volume there is.
+func (a *Agent) kickAll() {
+	for _, r := range a.journal.All() {
+		a.volumes.kick(r.ID)
+	}
+	for _, id := range a.store.IDs() {
+		a.volumes.kick(id)
+	}
+	a.slots.mu.Lock()
+	ids := make([]volume.ID, 0, len(a.slots.byID))
+	for id := range a.slots.byID {
+		ids = append(ids, id)
+	}
+	a.slots.mu.Unlock()
+	for _, id := range ids {
+		a.volumes.kick(id)
+	}
+}
+
+// pvName is the name that a volume's PV gets first.
+func (a *Agent) pvName(r volume.Record) string {
+	return publish.Name(r.Entry, a.node.Name, r.Class)
+}
+
+func volumeSubject(id volume.ID) string { return "volume/" + string(id) }
+
+// describe names a volume for a message.
+func describe(s situation) string {
+	switch {
+	case s.in.PV != nil:
+		return fmt.Sprintf("PV %s (%s)", s.in.PV.Name, s.in.PV.Path)
+	case s.in.Disk != nil:
+		return fmt.Sprintf("%s (%s)", s.in.Disk.Path, s.in.Disk.Identity)
+	case s.in.Record != nil:
+		return fmt.Sprintf("%s/%s (%s)", s.in.Record.Class, s.in.Record.Entry, s.in.Record.Identity)
+	}
+	return "a volume"
+}

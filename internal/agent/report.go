@@ -1,0 +1,134 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/berth-storage/berth/internal/volume"
+)
+
+// reports tells the operator of each trouble once: in the log, as an event and
+// in a metric; and once more, in the log, when it is over. A trouble's subject
+// is the entry, class or volume that has it.
+type reports struct {
+	log   *slog.Logger
+	event func(about []corev1.ObjectReference, reason, message string)
+	node  corev1.ObjectReference
+
+	mu      sync.Mutex // guards current
+	current map[string]report
+}
+
+type report struct{ reason, message string }
+
+// set reports a trouble, unless the same was reported for the subject last.
+// The event goes to the node, and to each object in about.
+func (r *reports) set(subject, reason, message string, about ...corev1.ObjectReference) {
+	r.mu.Lock()
+	same := r.current[subject] == report{reason, message}
+	r.current[subject] = report{reason, message}
+	r.mu.Unlock()
+	if same {
+		return
+	}
+	r.log.Warn(message, "reason", reason, "subject", subject)
+	if len(about) == 0 {
+		about = []corev1.ObjectReference{r.node}
+	}
+	r.event(about, reason, message)
+}
+
+// clear says that the subject has no trouble any more.
+func (r *reports) clear(subject string) {
+	r.mu.Lock()
+	old, ok := r.current[subject]
+	delete(r.current, subject)
+	r.mu.Unlock()
+	if ok {
+		r.log.Info("over: "+old.message, "reason", old.reason, "subject", subject)
+	}
+}
+
+// counts returns how many subjects have trouble, by reason.
+func (r *reports) counts() map[string]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := map[string]int{}
+	for _, t := range r.current {
+		out[t.reason]++
+	}
+	return out
+}
+
+// reportVolume reports trouble with a volume, on its PV and the claim that has
+// it.
+func (a *Agent) reportVolume(id volume.ID, s situation, reason, message string) {
+	var about []corev1.ObjectReference
+	if pv := s.in.PV; pv != nil {
+		about = append(about, corev1.ObjectReference{APIVersion: "v1", Kind: "PersistentVolume", Name: pv.Name, UID: types.UID(pv.UID)})
+		if c := pv.Claim; c != nil && !pv.Released {
+			about = append(about, corev1.ObjectReference{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: c.Namespace, Name: c.Name, UID: types.UID(c.UID)})
+		}
+	}
+	a.reports.set(volumeSubject(id), reason, message, about...)
+}
+
+// eventQueue is how many events may wait to be written. More at once are
+// dropped: the log and the metric have them all.
+const eventQueue = 100
+
+type event struct {
+	about           corev1.ObjectReference
+	reason, message string
+}
+
+// queueEvent hands an event to writeEvents, without waiting for the API server.
+func (a *Agent) queueEvent(about []corev1.ObjectReference, reason, message string) {
+	for _, o := range about {
+		select {
+		case a.events <- event{o, reason, message}:
+		default:
+			a.metrics.eventsDropped.Inc()
+		}
+	}
+}
+
+// writeEvents writes the queued events until ctx ends.
+func (a *Agent) writeEvents(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e := <-a.events:
+			if err := a.cluster.Event(ctx, a.kubeEvent(e)); err != nil && ctx.Err() == nil {
+				a.metrics.eventsDropped.Inc()
+				a.log.Warn("an event could not be written", "err", err, "reason", e.reason)
+			}
+		}
+	}
+}
+
+func (a *Agent) kubeEvent(e event) *corev1.Event {
+	ns := e.about.Namespace
+	if ns == "" {
+		ns = metav1.NamespaceDefault // where Kubernetes keeps events about objects of the cluster
+	}
+	now := metav1.Now()
+	return &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Namespace: ns, Name: fmt.Sprintf("%s.%x", e.about.Name, time.Now().UnixNano())},
+		InvolvedObject: e.about,
+		Reason:         e.reason,
+		Message:        e.message,
+		Type:           corev1.EventTypeWarning,
+		Source:         corev1.EventSource{Component: "berth-agent", Host: a.node.Name},
+		FirstTimestamp: now, LastTimestamp: now, Count: 1,
+		ReportingController: "berth.storage/agent", ReportingInstance: a.node.Name,
+	}
+}

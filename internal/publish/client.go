@@ -1,0 +1,171 @@
+package publish
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/types"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/rest"
+
+	"github.com/berth-storage/berth/api"
+	"github.com/berth-storage/berth/internal/volume"
+)
+
+// pvs is the resource this package is about.
+const pvs = "persistentvolumes"
+
+// requestTimeout bounds each request that is not a watch. An API server that
+// takes longer is as good as away, and the request is tried again.
+const requestTimeout = 15 * time.Second
+
+// Client carries PersistentVolumes of one node to and from the API server. It
+// knows the four kinds of object it uses and no others, which keeps the
+// agent's memory small. It may be used from several goroutines.
+type Client struct {
+	node    string
+	core    rest.Interface
+	storage rest.Interface
+	codec   runtime.ParameterCodec
+}
+
+// NewClient returns a client for the agent of one node.
+func NewClient(config *rest.Config, node string) (*Client, error) {
+	scheme := runtime.NewScheme()
+	utilruntime.Must(corev1.AddToScheme(scheme))
+	utilruntime.Must(storagev1.AddToScheme(scheme))
+	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
+	codecs := serializer.NewCodecFactory(scheme)
+
+	connect := func(path string, gv schema.GroupVersion) (rest.Interface, error) {
+		c := rest.CopyConfig(config)
+		c.APIPath, c.GroupVersion = path, &gv
+		c.NegotiatedSerializer = codecs.WithoutConversion()
+		c.ContentType = runtime.ContentTypeProtobuf
+		c.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+		c.QPS = -1 // the API server's own priority and fairness sets the pace
+		return rest.RESTClientFor(c)
+	}
+	core, err := connect("/api", corev1.SchemeGroupVersion)
+	if err != nil {
+		return nil, fmt.Errorf("making a client: %w", err)
+	}
+	storage, err := connect("/apis", storagev1.SchemeGroupVersion)
+	if err != nil {
+		return nil, fmt.Errorf("making a client: %w", err)
+	}
+	return &Client{node: node, core: core, storage: storage, codec: runtime.NewParameterCodec(scheme)}, nil
+}
+
+// Node reads the node this client is for.
+func (c *Client) Node(ctx context.Context) (Node, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var n corev1.Node
+	if err := c.core.Get().Resource("nodes").Name(c.node).Do(ctx).Into(&n); err != nil {
+		return Node{}, fmt.Errorf("reading node %s: %w", c.node, err)
+	}
+	hostname := n.Labels[corev1.LabelHostname]
+	if hostname == "" {
+		return Node{}, fmt.Errorf("reading node %s: it has no label %s, so no pod could be placed beside its volumes", c.node, corev1.LabelHostname)
+	}
+	return Node{Name: n.Name, UID: string(n.UID), Hostname: hostname, Labels: n.Labels}, nil
+}
+
+// Create makes a PersistentVolume and returns it as the API server has it.
+// Where one of that name exists already it returns that one, with created false.
+func (c *Client) Create(ctx context.Context, pv *corev1.PersistentVolume) (got *corev1.PersistentVolume, created bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	got = &corev1.PersistentVolume{}
+	err = c.core.Post().Resource(pvs).Body(pv).Do(ctx).Into(got)
+	if apierrors.IsAlreadyExists(err) {
+		got, err = c.Get(ctx, pv.Name)
+		if got == nil && err == nil { // deleted in between
+			err = apierrors.NewConflict(corev1.Resource(pvs), pv.Name, errors.New("it went away while it was read"))
+		}
+		return got, false, err
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("creating PV %s: %w", pv.Name, err)
+	}
+	return got, true, nil
+}
+
+// Get reads a PersistentVolume from the API server itself, nil when it does not
+// exist.
+func (c *Client) Get(ctx context.Context, name string) (*corev1.PersistentVolume, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	pv := &corev1.PersistentVolume{}
+	err := c.core.Get().Resource(pvs).Name(name).Do(ctx).Into(pv)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading PV %s: %w", name, err)
+	}
+	return pv, nil
+}
+
+// Withdraw deletes a PersistentVolume, if it is still the one that was seen; an
+// unclaimed one also only if nothing of it has changed since, so that it cannot
+// be taken from a claim that came in between. One that is gone is no error.
+func (c *Client) Withdraw(ctx context.Context, pv volume.PV) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	uid := types.UID(pv.UID)
+	only := &metav1.Preconditions{UID: &uid}
+	if pv.Claim == nil {
+		only.ResourceVersion = &pv.ResourceVersion
+	}
+	err := c.core.Delete().Resource(pvs).Name(pv.Name).Body(&metav1.DeleteOptions{Preconditions: only}).Do(ctx).Error()
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting PV %s: %w", pv.Name, err)
+	}
+	return nil
+}
+
+// LetGo takes Berth's finalizer off a PersistentVolume, under the same
+// conditions as Withdraw.
+func (c *Client) LetGo(ctx context.Context, pv volume.PV) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	meta := map[string]any{
+		"uid":                                 pv.UID,
+		"$deleteFromPrimitiveList/finalizers": []string{api.Finalizer},
+	}
+	if pv.Claim == nil {
+		meta["resourceVersion"] = pv.ResourceVersion
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": meta})
+	if err != nil {
+		return fmt.Errorf("letting PV %s go: %w", pv.Name, err)
+	}
+	err = c.core.Patch(types.StrategicMergePatchType).Resource(pvs).Name(pv.Name).Body(patch).Do(ctx).Error()
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("letting PV %s go: %w", pv.Name, err)
+	}
+	return nil
+}
+
+// Event writes a Kubernetes event.
+func (c *Client) Event(ctx context.Context, e *corev1.Event) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	err := c.core.Post().Namespace(e.Namespace).Resource("events").Body(e).Do(ctx).Error()
+	if err != nil {
+		return fmt.Errorf("writing an event: %w", err)
+	}
+	return nil
+}

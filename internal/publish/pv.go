@@ -1,0 +1,156 @@
+package publish
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/berth-storage/berth/api"
+	"github.com/berth-storage/berth/internal/disk"
+	"github.com/berth-storage/berth/internal/volume"
+)
+
+// Node is what PersistentVolumes need to know of the node they are on.
+type Node struct {
+	Name     string
+	UID      string
+	Hostname string            // the value of its label kubernetes.io/hostname, which the scheduler matches
+	Labels   map[string]string // all labels
+}
+
+// Spec is all that goes into one PersistentVolume.
+type Spec struct {
+	Name          string // of the PV
+	Class         string
+	Path          string // on the node
+	Identity      disk.ID
+	CapacityBytes int64
+	Block         bool // volume mode Block
+	AccessMode    string
+	FSType        string // "" leaves it to Kubernetes
+	ReadOnly      bool
+	Reclaim       corev1.PersistentVolumeReclaimPolicy
+	MountOptions  []string
+	NodeLabels    []string          // labels of the node to copy
+	Labels        map[string]string // to put on top
+}
+
+// Name is the name of the PersistentVolume for an entry of a class on a node.
+// It is the established static provisioner's: FNV-1a 32 over the three with
+// nothing between.
+func Name(entry, node, class string) string {
+	h := fnv.New32a()
+	h.Write([]byte(entry + node + class)) // never fails
+	return fmt.Sprintf("local-pv-%x", h.Sum32())
+}
+
+// LongName is the name for a volume whose Name another volume has already.
+func LongName(entry, node, class string) string {
+	sum := sha256.Sum256([]byte(entry + "\x00" + node + "\x00" + class))
+	return fmt.Sprintf("%s-%x", Name(entry, node, class), sum[:8])
+}
+
+// NodeLabelValue is the value of the label api.LabelNode for a node: its name,
+// or where that is longer than a label may be (63), a hash of it.
+func NodeLabelValue(node string) string {
+	if len(node) <= 63 {
+		return node
+	}
+	sum := sha256.Sum256([]byte(node))
+	return fmt.Sprintf("sha256-%x", sum[:24])
+}
+
+// RoundCapacity rounds a size in bytes down to whole GiB from 10 GiB on, to
+// whole MiB from 10 MiB on, as the established static provisioner does.
+func RoundCapacity(bytes int64) int64 {
+	const mib, gib = 1 << 20, 1 << 30
+	switch {
+	case bytes >= 10*gib:
+		return bytes / gib * gib
+	case bytes >= 10*mib:
+		return bytes / mib * mib
+	}
+	return bytes
+}
+
+// PersistentVolume builds the object for a found volume.
+func PersistentVolume(s Spec, n Node) *corev1.PersistentVolume {
+	labels := map[string]string{}
+	for _, name := range s.NodeLabels {
+		if v, ok := n.Labels[name]; ok {
+			labels[name] = v
+		}
+	}
+	maps.Copy(labels, s.Labels)
+	labels[api.LabelNode] = NodeLabelValue(n.Name)
+
+	mode := corev1.PersistentVolumeFilesystem
+	if s.Block {
+		mode = corev1.PersistentVolumeBlock
+	}
+	local := &corev1.LocalVolumeSource{Path: s.Path}
+	if s.FSType != "" {
+		local.FSType = &s.FSType
+	}
+	options := slices.Clone(s.MountOptions)
+	if s.ReadOnly && !slices.Contains(options, "ro") {
+		options = append(options, "ro")
+	}
+	return &corev1.PersistentVolume{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:   s.Name,
+			Labels: labels,
+			Annotations: map[string]string{
+				api.AnnProvisionedBy: "local-volume-provisioner-" + n.Name + "-" + n.UID,
+				api.AnnIdentity:      string(s.Identity),
+			},
+			Finalizers: []string{api.Finalizer},
+		},
+		Spec: corev1.PersistentVolumeSpec{
+			Capacity:                      corev1.ResourceList{corev1.ResourceStorage: *resource.NewQuantity(s.CapacityBytes, resource.BinarySI)},
+			AccessModes:                   []corev1.PersistentVolumeAccessMode{corev1.PersistentVolumeAccessMode(s.AccessMode)},
+			PersistentVolumeReclaimPolicy: s.Reclaim,
+			PersistentVolumeSource:        corev1.PersistentVolumeSource{Local: local},
+			StorageClassName:              s.Class,
+			MountOptions:                  options,
+			VolumeMode:                    &mode,
+			NodeAffinity: &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{
+				NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchExpressions: []corev1.NodeSelectorRequirement{{
+					Key: corev1.LabelHostname, Operator: corev1.NodeSelectorOpIn, Values: []string{n.Hostname},
+				}}}},
+			}},
+		},
+	}
+}
+
+// View reads from the object what decisions need of it. Objects that are not
+// local volumes published by Berth give false.
+func View(pv *corev1.PersistentVolume) (volume.PV, bool) {
+	identity := pv.Annotations[api.AnnIdentity]
+	if identity == "" || pv.Spec.Local == nil {
+		return volume.PV{}, false
+	}
+	v := volume.PV{
+		Name:            pv.Name,
+		UID:             string(pv.UID),
+		ResourceVersion: pv.ResourceVersion,
+		Identity:        disk.ID(identity),
+		Class:           pv.Spec.StorageClassName,
+		Path:            pv.Spec.Local.Path,
+		CapacityBytes:   pv.Spec.Capacity.Storage().Value(),
+		Released:        pv.Status.Phase == corev1.VolumeReleased,
+		Delete:          pv.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete,
+		Deleting:        pv.DeletionTimestamp != nil,
+		Held:            slices.Contains(pv.Finalizers, api.Finalizer),
+	}
+	if c := pv.Spec.ClaimRef; c != nil {
+		v.Claim = &volume.Claim{Namespace: c.Namespace, Name: c.Name, UID: string(c.UID)}
+	}
+	return v, true
+}

@@ -1,0 +1,179 @@
+package volume
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// The journal's file format: a head line "berth-journal <version> <sha256 of
+// the rest>", then the record as JSON. A file is named <volume ID>.json.
+const (
+	journalMagic   = "berth-journal"
+	journalVersion = 1
+)
+
+// ErrNewer is returned for a journal that a newer Berth has written. It is left
+// untouched.
+var ErrNewer = errors.New("written by a newer version of Berth")
+
+// Journal is the agent's crash-safe record of its volumes: one file a volume in
+// one directory. Put has returned only when the record would survive a power
+// cut. It may be used from several goroutines.
+type Journal struct {
+	dir string
+
+	mu      sync.Mutex // guards records
+	records map[ID]Record
+}
+
+// OpenJournal reads the journal in dir, which is made if it is not there.
+// A damaged file is set aside under the name <file>.damaged and its volume is
+// quarantined, because it is not known any more whether a claim had it.
+// A file of a newer version is an error, ErrNewer.
+func OpenJournal(dir string) (*Journal, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("opening journal: %w", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening journal: %w", err)
+	}
+	j := &Journal{dir: dir, records: map[ID]Record{}}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		switch {
+		case strings.HasPrefix(e.Name(), ".tmp-"): // of a write that a crash stopped
+			if err := os.Remove(path); err != nil {
+				return nil, fmt.Errorf("opening journal: %w", err)
+			}
+			continue
+		case filepath.Ext(e.Name()) != ".json":
+			continue
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("opening journal: %w", err)
+		}
+		id := ID(strings.TrimSuffix(e.Name(), ".json"))
+		r, err := decodeRecord(data)
+		if err == nil && r.ID != id {
+			err = fmt.Errorf("it is about volume %s", r.ID)
+		}
+		if errors.Is(err, ErrNewer) {
+			return nil, fmt.Errorf("opening journal: %s: %w", path, err)
+		}
+		if err != nil {
+			if err := os.Rename(path, path+".damaged"); err != nil {
+				return nil, fmt.Errorf("setting a damaged journal record aside: %w", err)
+			}
+			r = Record{ID: id, State: Quarantined, Reason: fmt.Sprintf("its journal record is damaged (%v) and kept as %s.damaged", err, path)}
+			if err := j.Put(r); err != nil {
+				return nil, err
+			}
+		}
+		j.records[id] = r
+	}
+	return j, nil
+}
+
+// Get returns the record of a volume.
+func (j *Journal) Get(id ID) (Record, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	r, ok := j.records[id]
+	return r, ok
+}
+
+// All returns every record.
+func (j *Journal) All() []Record {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	out := make([]Record, 0, len(j.records))
+	for _, r := range j.records {
+		out = append(out, r)
+	}
+	return out
+}
+
+// Put writes a record so that it survives a power cut: a new file, fsync,
+// rename over the old one, fsync of the directory.
+func (j *Journal) Put(r Record) error {
+	data, err := encodeRecord(r)
+	if err != nil {
+		return fmt.Errorf("writing journal: %w", err)
+	}
+	if err := writeDurably(j.dir, string(r.ID)+".json", data); err != nil {
+		return fmt.Errorf("writing journal: %w", err)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.records[r.ID] = r
+	return nil
+}
+
+func writeDurably(dir, name string, data []byte) (err error) {
+	f, err := os.CreateTemp(dir, ".tmp-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), filepath.Join(dir, name)); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+func encodeRecord(r Record) ([]byte, error) {
+	body, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return nil, err
+	}
+	body = append(body, '\n')
+	return append(fmt.Appendf(nil, "%s %d %x\n", journalMagic, journalVersion, sha256.Sum256(body)), body...), nil
+}
+
+func decodeRecord(data []byte) (Record, error) {
+	head, body, _ := bytes.Cut(data, []byte("\n"))
+	var magic, sum string
+	var version int
+	if _, err := fmt.Sscanf(string(head), "%s %d %s", &magic, &version, &sum); err != nil || magic != journalMagic {
+		return Record{}, errors.New("its first line is not a journal's")
+	}
+	if version > journalVersion {
+		return Record{}, fmt.Errorf("version %d: %w", version, ErrNewer)
+	}
+	if sum != fmt.Sprintf("%x", sha256.Sum256(body)) {
+		return Record{}, errors.New("its checksum does not match")
+	}
+	var r Record
+	if err := json.Unmarshal(body, &r); err != nil {
+		return Record{}, err
+	}
+	return r, nil
+}

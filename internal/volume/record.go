@@ -1,0 +1,70 @@
+package volume
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+
+	"github.com/berth-storage/berth/internal/disk"
+)
+
+// ID names a volume in the journal: a hash of its identity, fit for a file name.
+type ID string
+
+// IDOf returns the volume ID for an identity.
+func IDOf(identity disk.ID) ID {
+	sum := sha256.Sum256([]byte(identity))
+	return ID(hex.EncodeToString(sum[:16]))
+}
+
+// State is where a volume is in its life.
+type State string
+
+// The states. The comment says what is known to be true of the volume's bytes.
+const (
+	Clean       State = "Clean"       // as its owner brought it, or wiped and verified; no claim has had it since
+	Published   State = "Published"   // a PV exists or is about to; no claim was seen on it
+	Withdrawing State = "Withdrawing" // its PV is being deleted; no claim has had it
+	Used        State = "Used"        // a claim has it or had it: it holds a tenant's data
+	Wiping      State = "Wiping"      // its PV was seen released with policy Delete; the wipe may have begun
+	Wiped       State = "Wiped"       // the wipe is verified; the old PV may still be there
+	Quarantined State = "Quarantined" // held back, with a reason, until a person decides
+)
+
+// PVRef names a PersistentVolume. UID is empty until the API server has
+// answered the creation.
+type PVRef struct {
+	Name string `json:"name,omitempty"`
+	UID  string `json:"uid,omitempty"`
+}
+
+// Claim names a PersistentVolumeClaim.
+type Claim struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	UID       string `json:"uid,omitempty"`
+}
+
+func (c Claim) String() string { return c.Namespace + "/" + c.Name }
+
+// Record is what the journal keeps of one volume.
+type Record struct {
+	ID       ID          `json:"id"`
+	Identity disk.ID     `json:"identity"`
+	Class    string      `json:"class"`
+	Entry    string      `json:"entry"` // name in the class's discovery directory
+	State    State       `json:"state"`
+	PV       PVRef       `json:"pv"`
+	Claim    *Claim      `json:"claim,omitempty"`  // the last one
+	Root     *disk.Owner `json:"root,omitempty"`   // of a directory, before its first claim
+	Offset   int64       `json:"offset,omitempty"` // bytes of a block device that a wipe has overwritten
+	Reason   string      `json:"reason,omitempty"` // why it is quarantined
+}
+
+// with returns a copy of the record in another state.
+func (r Record) with(s State, edit func(*Record)) *Record {
+	r.State = s
+	if edit != nil {
+		edit(&r)
+	}
+	return &r
+}
