@@ -1,0 +1,45 @@
+// Package wipe erases a volume that a tenant had and verifies that it is
+// erased: Contents for a directory, Block for a block device. Killed at any
+// point and started again, it comes to the same end.
+//
+// It does not decide whether a volume may be wiped, does not prove which disk
+// it is given (opening one with package host does), keeps no record, and does
+// not touch the machine but through package host. It starts goroutines only
+// within a call, and they end before the call returns.
+package wipe
+
+import (
+	"errors"
+	"time"
+)
+
+// A Method is a way of erasing.
+type Method string
+
+const (
+	// MethodContents removes everything in a directory.
+	MethodContents Method = "contents"
+	// MethodDiscard has a device deallocate its blocks, where it guarantees
+	// that they read as zeroes from then on.
+	MethodDiscard Method = "discard"
+	// MethodZero writes zeroes.
+	MethodZero Method = "zero"
+)
+
+// A Result says what a wipe did.
+type Result struct {
+	Method   Method
+	Bytes    int64 // of the device erased by this call
+	Verified int64 // bytes of the device read back
+	Entries  int64 // files, directories and other entries removed
+	Duration time.Duration
+}
+
+var (
+	// ErrLeft: the wipe came to its end, and something is still in the volume.
+	ErrLeft = errors.New("the volume is not as a new one after the wipe")
+	// ErrNotZero: the device does not read as zeroes after the wipe.
+	ErrNotZero = errors.New("the device does not read as zeroes after the wipe")
+	// ErrChanging: entries keep appearing in the volume while it is wiped.
+	ErrChanging = errors.New("something keeps adding entries to the volume")
+)
