@@ -2,9 +2,7 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -20,10 +18,10 @@ func (a *Agent) act(ctx context.Context, id volume.ID, s *situation, d volume.De
 	switch d.Verb {
 	case volume.Nothing:
 		a.reports.clear(volumeSubject(id))
-		return rest, nil
+		return halt, nil
 	case volume.Wait:
 		a.reportVolume(id, *s, reasonOf(d.Cause), d.Message)
-		return rest, nil
+		return halt, nil
 	case volume.Keep:
 		return goOn, a.keep(*d.Record)
 	case volume.Confirm:
@@ -31,20 +29,20 @@ func (a *Agent) act(ctx context.Context, id volume.ID, s *situation, d volume.De
 	case volume.Examine:
 		empty, err := a.machine.Empty(s.slot.class, s.slot.entry, s.in.Disk.Identity)
 		if err != nil {
-			return rest, fmt.Errorf("%w: %w", errDisk, err)
+			return halt, fmt.Errorf("%w: %w", errDisk, err)
 		}
 		s.in.Empty = &empty
 		return goOn, nil
 	case volume.Publish:
 		return a.publish(ctx, s, *d.Record)
 	case volume.Withdraw:
-		return rest, a.retryLater(ctx, func() error { return a.cluster.Withdraw(ctx, *s.in.PV) })
+		return halt, a.retryLater(ctx, func() error { return a.cluster.Withdraw(ctx, *s.in.PV) })
 	case volume.LetGo:
-		return rest, a.retryLater(ctx, func() error { return a.cluster.LetGo(ctx, *s.in.PV) })
+		return halt, a.retryLater(ctx, func() error { return a.cluster.LetGo(ctx, *s.in.PV) })
 	case volume.Wipe:
 		return a.wipe(ctx, id, s, *d.Record)
 	}
-	return rest, fmt.Errorf("no such verb: %s", d.Verb)
+	return halt, fmt.Errorf("no such verb: %s", d.Verb)
 }
 
 func (a *Agent) keep(r volume.Record) error {
@@ -83,7 +81,7 @@ func (a *Agent) confirm(ctx context.Context, id volume.ID, s *situation) error {
 func (a *Agent) publish(ctx context.Context, s *situation, r volume.Record) (step, error) {
 	class, ok := a.classes.Get(s.slot.class.Name)
 	if !ok {
-		return rest, fmt.Errorf("there is no StorageClass %s", s.slot.class.Name)
+		return halt, fmt.Errorf("there is no StorageClass %s", s.slot.class.Name)
 	}
 	if r.PV.Name == "" {
 		r.PV.Name = a.pvName(r)
@@ -96,7 +94,7 @@ func (a *Agent) publish(ctx context.Context, s *situation, r volume.Record) (ste
 		return got, err
 	})
 	if err != nil {
-		return rest, err
+		return halt, err
 	}
 	if created {
 		a.metrics.published(s.slot.class, time.Since(started))
@@ -115,10 +113,10 @@ func (a *Agent) publish(ctx context.Context, s *situation, r volume.Record) (ste
 func (a *Agent) nameTaken(s *situation, r volume.Record, other *pvObject) (step, error) {
 	long := publish.LongName(r.Entry, a.node.Name, r.Class)
 	if local := other.Spec.Local; local != nil && local.Path == s.in.Disk.Path && other.Labels[api.LabelNode] == publish.NodeLabelValue(a.node.Name) {
-		return rest, nil // the last disk at this place; its PV's end kicks this volume
+		return halt, nil // the last disk at this place; its PV's end kicks this volume
 	}
 	if r.PV.Name == long {
-		return rest, fmt.Errorf("both PV names for %s are taken by others; delete PV %s if it is not needed", s.in.Disk.Path, other.Name)
+		return halt, fmt.Errorf("both PV names for %s are taken by others; delete PV %s if it is not needed", s.in.Disk.Path, other.Name)
 	}
 	r.PV.Name = long
 	return goOn, a.keep(r)
@@ -138,20 +136,20 @@ func (a *Agent) spec(s *situation, r volume.Record, class publish.Class) publish
 func (a *Agent) wipe(ctx context.Context, id volume.ID, s *situation, r volume.Record) (step, error) {
 	pv, err := limited(ctx, a, func() (*pvObject, error) { return a.cluster.Get(ctx, r.PV.Name) })
 	if err != nil {
-		return rest, err
+		return halt, err
 	}
 	if pv != nil {
 		v, ok := publish.View(pv)
 		if !ok || volume.IDOf(v.Identity) != id {
-			return rest, fmt.Errorf("PV %s is another volume's now", r.PV.Name)
+			return halt, fmt.Errorf("PV %s is another volume's now", r.PV.Name)
 		}
 		if v.UID != r.PV.UID || !v.Released || !v.Delete {
 			a.store.Put(pv)
-			return rest, fmt.Errorf("PV %s is not released any more", r.PV.Name)
+			return halt, fmt.Errorf("PV %s is not released any more", r.PV.Name)
 		}
 	}
 	started := time.Now()
-	job := wipeJob{Entry: s.slot.entry, Identity: r.Identity, Root: r.Root, Offset: r.Offset, Done: new(atomic.Int64),
+	job := wipeJob{Entry: s.slot.entry, Identity: r.Identity, Root: r.Root, Offset: r.Offset,
 		Reached: func(offset int64) error {
 			r.Offset = offset
 			return a.keep(r)
@@ -160,9 +158,9 @@ func (a *Agent) wipe(ctx context.Context, id volume.ID, s *situation, r volume.R
 	a.metrics.wiped(s.slot.class, result, time.Since(started), err)
 	if err != nil {
 		if ctx.Err() != nil {
-			return rest, err
+			return halt, err
 		}
-		return rest, fmt.Errorf("%w: %w", errDisk, err)
+		return halt, fmt.Errorf("%w: %w", errDisk, err)
 	}
 	a.log.Info("wiped and verified", "pv", r.PV.Name, "volume", r.ID, "disk", r.Identity, "method", result.Method,
 		"entries", result.Entries, "bytes", result.Bytes, "seconds", time.Since(started).Seconds())
@@ -201,4 +199,3 @@ func reasonOf(c volume.Cause) string {
 	}
 	return api.ReasonEntryRefused
 }
-

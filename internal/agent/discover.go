@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/internal/config"
@@ -220,7 +221,7 @@ func (a *Agent) inspect(ctx context.Context, k key) (again bool) {
 	switch {
 	case err != nil:
 		a.reports.set(entrySubject(k), api.ReasonEntryRefused, fmt.Sprintf("looking at %s failed: %v", quoted(class, e), err))
-		a.retryInspect(ctx, k)
+		a.retryInspect(ctx)
 	case problem != "":
 		a.reports.set(entrySubject(k), api.ReasonEntryRefused, fmt.Sprintf("%s: %s", quoted(class, e), problem))
 	default:
@@ -248,5 +249,19 @@ func (a *Agent) reportDir(c config.Class, err error) {
 
 func entrySubject(k key) string { return "entry/" + k.class + "/" + k.name }
 
-func quoted(c config.Class, e entry) string { return fmt.Sprintf("path %q", path.Join(c.MountDir, e.Name)) }
+func quoted(c config.Class, e entry) string {
+	return fmt.Sprintf("path %q", path.Join(c.MountDir, e.Name))
+}
 
+// retryInspect looks at everything again after a while, for the sake of a disk
+// that could not be looked at.
+func (a *Agent) retryInspect(ctx context.Context) {
+	time.AfterFunc(inspectRetry, func() {
+		if ctx.Err() == nil {
+			a.trigger(true)
+		}
+	})
+}
+
+// inspectRetry is how long a disk that could not be looked at is left alone.
+const inspectRetry = 10 * time.Second

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"sync/atomic"
 
 	"github.com/berth-storage/berth/internal/config"
 	"github.com/berth-storage/berth/internal/disk"
@@ -60,8 +59,6 @@ type wipeJob struct {
 	Offset   int64       // bytes of a block device that an earlier run has overwritten
 	// Reached is called now and then with the bytes overwritten so far.
 	Reached func(offset int64) error
-	// Done counts what was removed or overwritten, for progress.
-	Done *atomic.Int64
 }
 
 // wipeResult is what a wipe did.

@@ -30,7 +30,7 @@ type step int
 
 const (
 	goOn step = iota // look at the volume again now
-	rest             // until something changes
+	halt             // until something changes
 )
 
 // errDisk marks errors of the disk, which are retried with growing patience.
@@ -58,7 +58,7 @@ func (a *Agent) reconcile(ctx context.Context, id volume.ID) (retry time.Duratio
 		if err != nil {
 			return a.failed(id, s, d, err)
 		}
-		if next == rest {
+		if next == halt {
 			a.failures.Delete(id)
 			return 0
 		}

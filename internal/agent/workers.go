@@ -16,7 +16,7 @@ type workers struct {
 	work    func(ctx context.Context, id volume.ID) (retry time.Duration)
 	running *sync.WaitGroup
 
-	mu     sync.Mutex // guards active and timers
+	mu     sync.Mutex         // guards active and timers
 	active map[volume.ID]bool // true: kicked again while it runs
 	timers map[volume.ID]*time.Timer
 }

@@ -72,15 +72,20 @@ func OpenMounted(path string, m Mount) (*os.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	f := os.NewFile(uintptr(fd), path)
-	id, err := mountIDOfFD(fd)
-	if err == nil && id != uint64(m.ID) {
-		err = &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("mount %d is on it now, not %d", id, m.ID)}
-	}
-	if err != nil {
+	if err := CheckMount(fd, m); err != nil {
 		f.Close()
-		return nil, err
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	return f, nil
+}
+
+// CheckMount returns an error unless fd is on the mount m.
+func CheckMount(fd int, m Mount) error {
+	id, err := mountIDOfFD(fd)
+	if err == nil && id != uint64(m.ID) {
+		err = fmt.Errorf("mount %d is on it now, not %d", id, m.ID)
+	}
+	return err
 }
 
 func mountIDOfFD(fd int) (uint64, error) {

@@ -140,9 +140,6 @@ func decideClean(in Input) Decision {
 	return keep(in.Record.with(Published, func(r *Record) {
 		r.Class, r.Entry = in.Disk.Class, in.Disk.Entry
 		r.PV, r.Claim, r.Reason, r.Offset = PVRef{}, nil, "", 0
-		if in.Disk.Root != nil {
-			r.Root = in.Disk.Root
-		}
 	}))
 }
 

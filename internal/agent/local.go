@@ -1,0 +1,272 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/berth-storage/berth/internal/config"
+	"github.com/berth-storage/berth/internal/disk"
+	"github.com/berth-storage/berth/internal/host"
+	"github.com/berth-storage/berth/internal/inventory"
+	"github.com/berth-storage/berth/internal/publish"
+	"github.com/berth-storage/berth/internal/volume"
+	"github.com/berth-storage/berth/internal/wipe"
+)
+
+// localMachine is the machine that the agent runs on.
+type localMachine struct{}
+
+var sys = os.DirFS("/")
+
+// Scan implements machine.
+func (localMachine) Scan(classes []config.Class) ([]entry, map[string]error, error) {
+	mounts, err := disk.ReadMounts(sys)
+	if err != nil {
+		return nil, nil, err
+	}
+	var entries []entry
+	errs := map[string]error{}
+	for _, c := range classes {
+		names, err := os.ReadDir(c.MountDir)
+		if err != nil {
+			errs[c.Name] = err
+			continue
+		}
+		for _, n := range names {
+			if c.Matches(n.Name()) {
+				entries = append(entries, look(c, n, mounts))
+			}
+		}
+	}
+	return entries, errs, nil
+}
+
+// look says what an entry is without waiting for a disk: what a mount hides is
+// taken from the mount table, and links are followed only into /dev.
+func look(c config.Class, n fs.DirEntry, mounts *disk.Mounts) entry {
+	e := entry{Class: c.Name, Name: n.Name(), Kind: kindOther}
+	path := filepath.Join(c.MountDir, e.Name)
+	mode := n.Type()
+	m, mounted := mounts.At(path)
+	switch {
+	case !utf8.ValidString(e.Name) || strings.ContainsFunc(e.Name, unicode.IsControl):
+		e.Why = "has control characters or invalid UTF-8 in its name, which a PersistentVolume cannot carry; rename it"
+	case mode.IsDir() && mounted:
+		e.Kind, e.Mount = kindMount, m
+	case mode.IsDir():
+		e.Why = "is not a valid mount point: it is a plain directory; mount a filesystem on it, or remove it"
+	case mode&fs.ModeDevice != 0 && mode&fs.ModeCharDevice == 0:
+		return lookDevice(e, path)
+	case mode&fs.ModeSymlink != 0:
+		target, err := os.Readlink(path)
+		switch {
+		case err != nil:
+			e.Why = "is a link that cannot be read: " + err.Error()
+		case !strings.HasPrefix(filepath.Join(c.MountDir, target), "/dev/") && !strings.HasPrefix(filepath.Clean(target), "/dev/"):
+			e.Why = fmt.Sprintf("is a link to %q; only links to block devices in /dev are followed", target)
+		default:
+			return lookDevice(e, path)
+		}
+	default:
+		e.Why = "is " + kindName(mode) + "; only mount points and block devices become volumes; remove it"
+	}
+	return e
+}
+
+func lookDevice(e entry, path string) entry {
+	major, minor, err := disk.DeviceOf(path)
+	if err == nil {
+		var b disk.Block
+		if b, err = disk.ReadBlock(sys, major, minor); err == nil {
+			e.Kind, e.Major, e.Minor, e.SizeBytes = kindDevice, major, minor, b.SizeBytes
+			return e
+		}
+	}
+	e.Why = "leads to no block device: " + err.Error()
+	if errors.Is(err, fs.ErrNotExist) {
+		e.Why = "is a broken link: the device is not there"
+	}
+	return e
+}
+
+func kindName(mode fs.FileMode) string {
+	switch {
+	case mode.IsRegular():
+		return "a regular file"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a FIFO"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	}
+	return "a character device"
+}
+
+// Inspect implements machine.
+func (localMachine) Inspect(c config.Class, e entry) (*volume.Disk, string, error) {
+	switch e.Kind {
+	case kindMount:
+		return inspectMount(c, e)
+	case kindDevice:
+		d, _, err := inspectDevice(c, e)
+		return d, d.Refused, err
+	}
+	return nil, e.Why, nil
+}
+
+func inspectMount(c config.Class, e entry) (*volume.Disk, string, error) {
+	m := e.Mount
+	d := &volume.Disk{Class: c.Name, Entry: e.Name, Path: filepath.Join(c.HostDir, e.Name), Keep: c.Shared || c.ReadOnly}
+	switch {
+	case c.VolumeMode == config.Block:
+		return nil, "is a directory in a class of volume mode Block; put block devices there, or links to them", nil
+	case disk.SharedType(m.FSType) && !c.Shared:
+		d.Identity = disk.WeakID(m.FSType, c.Name, e.Name)
+		d.Refused = fmt.Sprintf("is a %s mount, which other nodes may see too; give it a class of its own with shared: true", m.FSType)
+		return d, d.Refused, nil // not opened: it may hang
+	}
+	f, err := disk.OpenMounted(m.Point, m)
+	if err != nil {
+		return nil, "", err
+	}
+	defer f.Close()
+	fd := int(f.Fd())
+	if d.Identity, err = identityOfMount(fd, m, c.Name, e.Name); err != nil {
+		return nil, "", err
+	}
+	usage, err := disk.UsageOfFD(fd)
+	if err != nil {
+		return nil, "", err
+	}
+	d.CapacityBytes = publish.RoundCapacity(usage.TotalBytes)
+	owner, err := disk.OwnerOfFD(fd)
+	if err != nil {
+		return nil, "", err
+	}
+	d.Root = &owner
+	if m.ReadOnly && !d.Keep {
+		d.Refused = "is mounted read-only; mount it read-write, or give it a class with readOnly: true"
+	}
+	return d, d.Refused, nil
+}
+
+func identityOfMount(fd int, m disk.Mount, class, name string) (disk.ID, error) {
+	uuid, err := disk.FilesystemUUID(fd, m)
+	if err != nil {
+		return "", err
+	}
+	if uuid == "" {
+		return disk.WeakID(m.FSType, class, name), nil
+	}
+	return disk.FilesystemID(uuid, m.Root), nil
+}
+
+func inspectDevice(c config.Class, e entry) (*volume.Disk, disk.Block, error) {
+	d := &volume.Disk{Class: c.Name, Entry: e.Name, Path: filepath.Join(c.HostDir, e.Name), Device: true, Keep: c.Shared || c.ReadOnly}
+	b, err := disk.ReadBlock(sys, e.Major, e.Minor)
+	if err != nil {
+		return d, b, err
+	}
+	d.Identity = identityOfDevice(b, c.Name, e.Name)
+	d.CapacityBytes = publish.RoundCapacity(b.SizeBytes)
+	mounts, err := disk.ReadMounts(sys)
+	if err != nil {
+		return d, b, err
+	}
+	j := inventory.Classify(b, inventory.Use{Mounts: mounts.OfDevice(b.Major, b.Minor), Swapped: b.Swapped(sys)})
+	if j.Verdict != inventory.Free {
+		d.Refused = fmt.Sprintf("cannot be published, verdict %s: %s", j.Verdict, j.Evidence)
+	}
+	return d, b, nil
+}
+
+func identityOfDevice(b disk.Block, class, name string) disk.ID {
+	if id := b.ID(); id != "" {
+		return id
+	}
+	return disk.WeakID("device", class, name)
+}
+
+// Empty implements machine.
+func (localMachine) Empty(c config.Class, e entry, identity disk.ID) (bool, error) {
+	f, err := disk.OpenMounted(e.Mount.Point, e.Mount)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	if err := proveMount(c, e, identity)(int(f.Fd())); err != nil {
+		return false, err
+	}
+	return disk.Empty(f)
+}
+
+// Wipe implements machine.
+func (localMachine) Wipe(ctx context.Context, c config.Class, w wipeJob) (wipeResult, error) {
+	path := filepath.Join(c.MountDir, w.Entry.Name)
+	if w.Entry.Kind == kindDevice {
+		return wipeDevice(ctx, c, w, path)
+	}
+	t, err := host.OpenTree(path, proveMount(c, w.Entry, w.Identity))
+	if err != nil {
+		return wipeResult{}, err
+	}
+	defer t.Shut()
+	var o wipe.ContentsOptions
+	if w.Root != nil {
+		o.Owner = host.Owner{UID: w.Root.UID, GID: w.Root.GID, Mode: w.Root.Mode}
+	}
+	r, err := wipe.Contents(ctx, t, o)
+	return wipeResult{Method: string(r.Method), Entries: r.Entries}, err
+}
+
+func wipeDevice(ctx context.Context, c config.Class, w wipeJob, path string) (wipeResult, error) {
+	device, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return wipeResult{}, err
+	}
+	b, err := host.OpenBlock(device, func(fd int) error {
+		major, minor, err := disk.DeviceOfFD(fd)
+		if err != nil {
+			return err
+		}
+		facts, err := disk.ReadBlock(sys, major, minor)
+		if err != nil {
+			return err
+		}
+		return same(identityOfDevice(facts, c.Name, w.Entry.Name), w.Identity)
+	})
+	if err != nil {
+		return wipeResult{}, err
+	}
+	defer b.Close()
+	r, err := wipe.Block(ctx, b, wipe.BlockOptions{From: w.Offset, Checkpoint: w.Reached})
+	return wipeResult{Method: string(r.Method), Bytes: r.Bytes}, err
+}
+
+// proveMount returns a check that an open directory is the root of the mount
+// that was inspected, and that its filesystem has this identity.
+func proveMount(c config.Class, e entry, identity disk.ID) func(fd int) error {
+	return func(fd int) error {
+		if err := disk.CheckMount(fd, e.Mount); err != nil {
+			return err
+		}
+		now, err := identityOfMount(fd, e.Mount, c.Name, e.Name)
+		if err != nil {
+			return err
+		}
+		return same(now, identity)
+	}
+}
+
+func same(now, want disk.ID) error {
+	if now != want {
+		return fmt.Errorf("it is %s, not %s; nothing was written", now, want)
+	}
+	return nil
+}
