@@ -32,8 +32,15 @@ func FuzzDecode(f *testing.F) {
 			if len(lines) != len(refused.Problems) {
 				t.Fatalf("%d problems on %d lines:\n%v", len(refused.Problems), len(lines), err)
 			}
+			// YAML 1.1 ends lines at each of these.
+			last := 2
+			for _, r := range string(data) {
+				if strings.ContainsRune("\n\r\u0085\u2028\u2029", r) {
+					last++
+				}
+			}
 			for _, p := range refused.Problems {
-				if p.Line < 1 || p.Line > strings.Count(string(data), "\n")+2 || p.Message == "" {
+				if p.Line < 1 || p.Line > last || p.Message == "" {
 					t.Fatalf("no such line: %v", p)
 				}
 			}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+
+	"github.com/berth-storage/berth/api"
+	"github.com/berth-storage/berth/internal/agent"
+)
+
+// agentCommand looks after the disks of the node it runs on.
+func agentCommand() *cobra.Command {
+	var o agent.Options
+	var kubeconfig, level string
+	cmd := &cobra.Command{
+		Use:   "agent",
+		Short: "Look after the disks of this node",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.Node == "" {
+				return errors.New("no node name: set --node or the environment variable NODE_NAME")
+			}
+			var l slog.Level
+			if err := l.UnmarshalText([]byte(level)); err != nil {
+				return fmt.Errorf("--log-level %q: one of debug, info, warn, error is allowed", level)
+			}
+			o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l}))
+			klog.SetSlogLogger(o.Log)
+			var err error
+			if o.Kube, err = kubeConfig(kubeconfig); err != nil {
+				return fmt.Errorf("finding the API server: %w", err)
+			}
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return agent.Run(ctx, o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.Node, "node", os.Getenv("NODE_NAME"), "name of this node (default $NODE_NAME)")
+	f.StringVar(&o.ConfigFile, "config", api.ConfigFile, "configuration file")
+	f.StringSliceVar(&o.AllowedDirs, "allow-dir", nil, "directory that this agent was given; discovery directories must lie in one (default: anywhere)")
+	f.StringVar(&o.StateDir, "state-dir", api.StateDir, "directory of the journal")
+	f.StringVar(&o.Listen, "listen", ":8080", "address of /metrics, /healthz and /readyz; empty for none")
+	f.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file (default: the pod's service account)")
+	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}
+
+func kubeConfig(file string) (*rest.Config, error) {
+	if file == "" {
+		return rest.InClusterConfig()
+	}
+	return clientcmd.BuildConfigFromFlags("", file)
+}
