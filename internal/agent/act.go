@@ -20,7 +20,11 @@ func (a *Agent) act(ctx context.Context, id volume.ID, s *situation, d volume.De
 		a.reports.clear(volumeSubject(id))
 		return halt, nil
 	case volume.Wait:
-		a.reportVolume(id, *s, reasonOf(d.Cause), d.Message)
+		message := d.Message
+		if d.Cause == volume.Refused {
+			message = refusal(s.slot, message)
+		}
+		a.reportVolume(id, *s, reasonOf(d.Cause), message)
 		return halt, nil
 	case volume.Keep:
 		return goOn, a.keep(*d.Record)

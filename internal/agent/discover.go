@@ -220,10 +220,10 @@ func (a *Agent) inspect(ctx context.Context, k key) (again bool) {
 	}
 	switch {
 	case err != nil:
-		a.reports.set(entrySubject(k), api.ReasonEntryRefused, fmt.Sprintf("looking at %s failed: %v", quoted(class, e), err))
+		a.reports.set(entrySubject(k), api.ReasonEntryRefused, refusal(slot{entry: e, class: class}, fmt.Sprintf("could not be looked at, trying again: %v", err)))
 		a.retryInspect(ctx)
 	case problem != "":
-		a.reports.set(entrySubject(k), api.ReasonEntryRefused, fmt.Sprintf("%s: %s", quoted(class, e), problem))
+		a.reports.set(entrySubject(k), api.ReasonEntryRefused, refusal(slot{entry: e, class: class}, problem))
 	default:
 		a.reports.clear(entrySubject(k))
 	}
@@ -249,8 +249,9 @@ func (a *Agent) reportDir(c config.Class, err error) {
 
 func entrySubject(k key) string { return "entry/" + k.class + "/" + k.name }
 
-func quoted(c config.Class, e entry) string {
-	return fmt.Sprintf("path %q", path.Join(c.MountDir, e.Name))
+// refusal says of an entry that it is no volume, and why.
+func refusal(sl slot, why string) string {
+	return fmt.Sprintf("path %q %s", path.Join(sl.class.MountDir, sl.entry.Name), why)
 }
 
 // retryInspect looks at everything again after a while, for the sake of a disk

@@ -114,8 +114,8 @@ func (localMachine) Inspect(c config.Class, e entry) (*volume.Disk, string, erro
 	case kindMount:
 		return inspectMount(c, e)
 	case kindDevice:
-		d, _, err := inspectDevice(c, e)
-		return d, d.Refused, err
+		d, err := inspectDevice(c, e)
+		return d, "", err
 	}
 	return nil, e.Why, nil
 }
@@ -129,7 +129,7 @@ func inspectMount(c config.Class, e entry) (*volume.Disk, string, error) {
 	case disk.SharedType(m.FSType) && !c.Shared:
 		d.Identity = disk.WeakID(m.FSType, c.Name, e.Name)
 		d.Refused = fmt.Sprintf("is a %s mount, which other nodes may see too; give it a class of its own with shared: true", m.FSType)
-		return d, d.Refused, nil // not opened: it may hang
+		return d, "", nil // not opened: it may hang
 	}
 	f, err := disk.OpenMounted(m.Point, m)
 	if err != nil {
@@ -153,7 +153,7 @@ func inspectMount(c config.Class, e entry) (*volume.Disk, string, error) {
 	if m.ReadOnly && !d.Keep {
 		d.Refused = "is mounted read-only; mount it read-write, or give it a class with readOnly: true"
 	}
-	return d, d.Refused, nil
+	return d, "", nil
 }
 
 func identityOfMount(fd int, m disk.Mount, class, name string) (disk.ID, error) {
@@ -167,23 +167,23 @@ func identityOfMount(fd int, m disk.Mount, class, name string) (disk.ID, error) 
 	return disk.FilesystemID(uuid, m.Root), nil
 }
 
-func inspectDevice(c config.Class, e entry) (*volume.Disk, disk.Block, error) {
+func inspectDevice(c config.Class, e entry) (*volume.Disk, error) {
 	d := &volume.Disk{Class: c.Name, Entry: e.Name, Path: filepath.Join(c.HostDir, e.Name), Device: true, Keep: c.Shared || c.ReadOnly}
 	b, err := disk.ReadBlock(sys, e.Major, e.Minor)
 	if err != nil {
-		return d, b, err
+		return nil, err
 	}
 	d.Identity = identityOfDevice(b, c.Name, e.Name)
 	d.CapacityBytes = publish.RoundCapacity(b.SizeBytes)
 	mounts, err := disk.ReadMounts(sys)
 	if err != nil {
-		return d, b, err
+		return nil, err
 	}
 	j := inventory.Classify(b, inventory.Use{Mounts: mounts.OfDevice(b.Major, b.Minor), Swapped: b.Swapped(sys)})
 	if j.Verdict != inventory.Free {
 		d.Refused = fmt.Sprintf("cannot be published, verdict %s: %s", j.Verdict, j.Evidence)
 	}
-	return d, b, nil
+	return d, nil
 }
 
 func identityOfDevice(b disk.Block, class, name string) disk.ID {

@@ -51,8 +51,9 @@ func UsageOfFD(fd int) (Usage, error) {
 
 // Owner is who owns a directory and what its mode is.
 type Owner struct {
-	UID, GID uint32
-	Mode     uint32 // permission bits with set-id and sticky
+	UID  uint32 `json:"uid"`
+	GID  uint32 `json:"gid"`
+	Mode uint32 `json:"mode"` // permission bits with set-id and sticky
 }
 
 // OwnerOfFD returns the owner of an open directory.
