@@ -1,0 +1,220 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/berth-storage/berth/internal/config"
+)
+
+var testClass = config.Class{Name: "fast", HostDir: "/mnt/disks", MountDir: "/mnt/disks", VolumeMode: config.Filesystem, AccessMode: config.ReadWriteOnce, NamePattern: "*"}
+
+// start begins a life of the agent that dies at the given step.
+func (w *world) start(t *testing.T, dieAt int, after bool) (a *Agent, stop func()) {
+	return w.startWith(t, dieAt, after, testClass)
+}
+
+func (w *world) startWith(t *testing.T, dieAt int, after bool, class config.Class) (a *Agent, stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	p := &process{w: w, kill: cancel, dieAt: dieAt, after: after, watched: make(chan watched, 1000)}
+	a = newAgent(ctx, testNode(), p, fakeAPI{p}, p, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	a.current.Store(&config.Agent{Classes: []config.Class{class}, RescanInterval: time.Hour})
+	if err := a.classes.Replace([]any{&storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: class.Name}}}, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.mu.Lock()
+	w.process = p
+	var list []any
+	for _, pv := range w.pvs {
+		list = append(list, pv.DeepCopy())
+	}
+	w.mu.Unlock()
+	a.running.Go(func() { a.writeEvents(ctx) })
+	a.running.Go(func() {
+		if err := a.store.Replace(list, ""); err != nil {
+			t.Error(err)
+		}
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case e := <-p.watched:
+				var err error
+				if e.gone {
+					err = a.store.Delete(e.pv)
+				} else {
+					err = a.store.Update(e.pv)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+	a.running.Go(func() { a.loop(ctx, func() {}) })
+	return a, func() {
+		cancel()
+		a.volumes.stop()
+		a.running.Wait()
+	}
+}
+
+// settle waits until the agent has nothing more to do, retries included.
+func settle() {
+	synctest.Wait()
+	time.Sleep(time.Minute) // the bubble's clock: every retry's time has come
+	synctest.Wait()
+}
+
+// claimAll binds every available PV to a claim of its own, checks that no
+// earlier tenant's bytes are on it, and writes its mark.
+func (w *world) claimAll(t *testing.T, tenant string) {
+	t.Helper()
+	w.mu.Lock()
+	names := slices.Sorted(maps.Keys(w.pvs))
+	w.mu.Unlock()
+	for _, name := range names {
+		w.edit(name, func(pv *corev1.PersistentVolume) {
+			pv.Spec.ClaimRef = &corev1.ObjectReference{Namespace: "ns", Name: tenant + "-" + name, UID: "claim"}
+			pv.Status.Phase = corev1.VolumeBound
+			d := w.disks[strings.TrimPrefix(pv.Spec.Local.Path, testClass.HostDir+"/")]
+			if d.bytes != "" {
+				t.Errorf("claim %s got %s with %q on it", tenant, pv.Spec.Local.Path, d.bytes)
+			}
+			d.bytes = tenant + "'s secret"
+		})
+	}
+}
+
+func (w *world) releaseAll() {
+	w.mu.Lock()
+	names := slices.Sorted(maps.Keys(w.pvs))
+	w.mu.Unlock()
+	for _, name := range names {
+		w.edit(name, func(pv *corev1.PersistentVolume) { pv.Status.Phase = corev1.VolumeReleased })
+	}
+}
+
+// state is all that is to be the same at the end, however often the agent died.
+func (w *world) state() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(w.pvs)) {
+		pv := w.pvs[name]
+		fmt.Fprintf(&b, "%s %s %s deleting=%v finalizers=%v\n", name, pv.Spec.Local.Path, pv.Status.Phase, pv.DeletionTimestamp != nil, pv.Finalizers)
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.disks)) {
+		fmt.Fprintf(&b, "disk %s %q\n", name, w.disks[name].bytes)
+	}
+	for _, id := range slices.Sorted(maps.Keys(w.records)) {
+		fmt.Fprintf(&b, "record %s %s %s\n", w.records[id].Entry, w.records[id].State, w.records[id].PV.Name)
+	}
+	return b.String()
+}
+
+// phases are a volume's whole life. Each is entered with a settled agent.
+var phases = []func(t *testing.T, w *world, a *Agent){
+	func(*testing.T, *world, *Agent) {},
+	func(t *testing.T, w *world, _ *Agent) { w.claimAll(t, "first") },
+	func(_ *testing.T, w *world, _ *Agent) { w.releaseAll() },
+	func(_ *testing.T, w *world, a *Agent) {
+		w.mu.Lock()
+		w.noDir = true
+		w.mu.Unlock()
+		a.trigger(false)
+	},
+	func(_ *testing.T, w *world, a *Agent) {
+		w.mu.Lock()
+		w.noDir = false
+		w.mu.Unlock()
+		a.trigger(false)
+	},
+	func(t *testing.T, w *world, _ *Agent) { w.claimAll(t, "second") },
+	func(_ *testing.T, w *world, _ *Agent) { w.releaseAll() },
+}
+
+// live runs a life in which the agent dies at one step of the given phase, if
+// any, is started again, and returns the end state and the steps of each phase.
+func live(t *testing.T, phase, dieAt int, after bool) (end string, steps []int, died string) {
+	w := newWorld(map[string]*fakeDisk{
+		"dir": {identity: "fs:1:/"}, "dev": {identity: "wwid:2", device: true},
+	})
+	a, stop := w.start(t, 0, false)
+	for i, begin := range phases {
+		if i == phase && i == 0 {
+			stop()
+			a, stop = w.start(t, dieAt, after)
+		} else if i == phase {
+			w.mu.Lock()
+			w.process.steps, w.process.dieAt, w.process.after = 0, dieAt, after
+			w.mu.Unlock()
+		}
+		w.mu.Lock()
+		before := len(w.trail)
+		w.mu.Unlock()
+		begin(t, w, a)
+		settle()
+		w.mu.Lock()
+		steps = append(steps, len(w.trail)-before)
+		dead := w.process.dead
+		if dead {
+			died = w.trail[len(w.trail)-1]
+		}
+		w.mu.Unlock()
+		if dead {
+			stop()
+			a, stop = w.start(t, 0, false)
+			settle()
+		}
+	}
+	stop()
+	return w.state(), steps, died
+}
+
+// TestCrashConverges kills the agent before and after each step of each phase
+// of a volume's life: the end is the same, and nobody sees another's bytes.
+// This is guarantee 7, and guarantee 3 under crashes.
+func TestCrashConverges(t *testing.T) {
+	var want string
+	var steps []int
+	synctest.Test(t, func(t *testing.T) { want, steps, _ = live(t, -1, 0, false) })
+	t.Logf("steps of each phase: %v; end:\n%s", steps, want)
+	kills := 0
+	for phase, n := range steps {
+		if phase == 0 {
+			n += 4 // it is begun twice; what is left over kills nothing
+		}
+		for at := 1; at <= n; at++ {
+			for _, after := range []bool{false, true} {
+				name := fmt.Sprintf("phase %d step %d after=%v", phase, at, after)
+				synctest.Test(t, func(t *testing.T) {
+					got, _, died := live(t, phase, at, after)
+					if died != "" {
+						kills++
+					}
+					if got != want {
+						t.Errorf("%s: killed at %q, the end is\n%swant\n%s", name, died, got, want)
+					}
+				})
+			}
+		}
+	}
+	if kills < 60 {
+		t.Errorf("the agent was killed %d times only", kills)
+	}
+	t.Logf("killed %d times", kills)
+}

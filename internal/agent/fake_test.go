@@ -1,0 +1,308 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/berth-storage/berth/api"
+	"github.com/berth-storage/berth/internal/config"
+	"github.com/berth-storage/berth/internal/disk"
+	"github.com/berth-storage/berth/internal/publish"
+	"github.com/berth-storage/berth/internal/volume"
+)
+
+// errDead is what every call returns in a process that has been killed.
+var errDead = errors.New("this process is dead")
+
+// world is a machine and an API server that outlive the agent's process.
+type world struct {
+	mu      sync.Mutex
+	disks   map[string]*fakeDisk // by name in the discovery directory
+	noDir   bool                 // the discovery directory does not exist
+	pvs     map[string]*corev1.PersistentVolume
+	records map[volume.ID]volume.Record
+	serial  int
+	down    bool // the API server refuses
+	trail   []string
+	events  []string
+
+	process *process // the agent that lives now
+}
+
+type fakeDisk struct {
+	identity disk.ID
+	device   bool
+	bytes    string // the marks that tenants have left
+	hang     chan struct{}
+}
+
+// process is one life of the agent. It dies at a step: before it, with no
+// effect, or after it, with the effect but no answer.
+type process struct {
+	w       *world
+	kill    context.CancelFunc
+	dead    bool
+	dieAt   int // counted in steps from 1; 0 never
+	after   bool
+	steps   int
+	watched chan watched // what the watch brings
+}
+
+// watched is one event of a watch.
+type watched struct {
+	pv   *corev1.PersistentVolume
+	gone bool
+}
+
+func newWorld(disks map[string]*fakeDisk) *world {
+	return &world{disks: disks, pvs: map[string]*corev1.PersistentVolume{}, records: map[volume.ID]volume.Record{}}
+}
+
+// step runs one effect under its name, or dies.
+func (p *process) step(name string, effect func() error) error {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	if p.dead {
+		return errDead
+	}
+	p.steps++
+	p.w.trail = append(p.w.trail, name)
+	if p.steps == p.dieAt && !p.after {
+		p.die()
+		return errDead
+	}
+	err := effect()
+	if p.steps == p.dieAt {
+		p.die()
+		return errDead
+	}
+	return err
+}
+
+func (p *process) die() {
+	p.dead = true
+	p.kill()
+}
+
+// Machine.
+
+func (p *process) Scan(classes []config.Class) (out []entry, errs map[string]error, err error) {
+	err = p.step("scan", func() error {
+		if p.w.noDir {
+			errs = map[string]error{classes[0].Name: fs.ErrNotExist}
+			return nil
+		}
+		for _, name := range slices.Sorted(maps.Keys(p.w.disks)) {
+			d := p.w.disks[name]
+			e := entry{Class: classes[0].Name, Name: name, Kind: kindMount, Mount: disk.Mount{Source: string(d.identity)}}
+			if d.device {
+				e.Kind = kindDevice
+			}
+			out = append(out, e)
+		}
+		return nil
+	})
+	return out, errs, err
+}
+
+func (p *process) Inspect(c config.Class, e entry) (out *volume.Disk, problem string, err error) {
+	err = p.step("inspect "+e.Name, func() error {
+		d := p.w.disks[e.Name]
+		if d == nil {
+			return fs.ErrNotExist
+		}
+		if d.hang != nil {
+			p.w.mu.Unlock()
+			<-d.hang
+			p.w.mu.Lock()
+		}
+		out = &volume.Disk{Identity: d.identity, Class: c.Name, Entry: e.Name, Path: c.HostDir + "/" + e.Name,
+			Device: d.device, CapacityBytes: 1 << 30, Keep: c.ReadOnly || c.Shared}
+		return nil
+	})
+	return out, "", err
+}
+
+func (p *process) Empty(_ config.Class, e entry, id disk.ID) (empty bool, err error) {
+	err = p.step("examine "+e.Name, func() error {
+		d := p.w.disks[e.Name]
+		if d == nil || d.identity != id {
+			return errors.New("another disk")
+		}
+		empty = d.bytes == ""
+		return nil
+	})
+	return empty, err
+}
+
+func (p *process) Wipe(_ context.Context, _ config.Class, w wipeJob) (wipeResult, error) {
+	half := func() error {
+		d := p.w.disks[w.Entry.Name]
+		if d == nil || d.identity != w.Identity {
+			return errors.New("another disk")
+		}
+		d.bytes = d.bytes[:len(d.bytes)/2]
+		return nil
+	}
+	if err := p.step("wipe "+w.Entry.Name+" begins", half); err != nil {
+		return wipeResult{}, err
+	}
+	if w.Entry.Kind == kindDevice {
+		if err := w.Reached(1); err != nil {
+			return wipeResult{}, err
+		}
+	}
+	return wipeResult{}, p.step("wipe "+w.Entry.Name+" ends", func() error {
+		if err := half(); err != nil {
+			return err
+		}
+		p.w.disks[w.Entry.Name].bytes = ""
+		return nil
+	})
+}
+
+// Journal.
+
+func (p *process) Get(id volume.ID) (volume.Record, bool) {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	r, ok := p.w.records[id]
+	return r, ok
+}
+
+func (p *process) All() []volume.Record {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	return slices.Collect(maps.Values(p.w.records))
+}
+
+func (p *process) Put(r volume.Record) error {
+	return p.step("journal "+string(r.State), func() error {
+		p.w.records[r.ID] = r
+		return nil
+	})
+}
+
+// api is the API server as one process sees it.
+type fakeAPI struct{ *process }
+
+func (p fakeAPI) request(name string, effect func() error) error {
+	return p.step(name, func() error {
+		if p.w.down {
+			return apierrors.NewServiceUnavailable("down")
+		}
+		return effect()
+	})
+}
+
+func (p fakeAPI) Create(_ context.Context, pv *corev1.PersistentVolume) (out *corev1.PersistentVolume, created bool, err error) {
+	err = p.request("create", func() error {
+		if old := p.w.pvs[pv.Name]; old != nil {
+			out = old.DeepCopy()
+			return nil
+		}
+		n := pv.DeepCopy()
+		n.UID = types.UID(fmt.Sprintf("uid-%d", p.w.serial))
+		n.Status.Phase = corev1.VolumeAvailable
+		p.w.store(n)
+		out, created = n.DeepCopy(), true
+		return nil
+	})
+	return out, created, err
+}
+
+func (p fakeAPI) Get(_ context.Context, name string) (out *corev1.PersistentVolume, err error) {
+	err = p.request("get", func() error {
+		if pv := p.w.pvs[name]; pv != nil {
+			out = pv.DeepCopy()
+		}
+		return nil
+	})
+	return out, err
+}
+
+func (p fakeAPI) Withdraw(_ context.Context, seen volume.PV) error {
+	return p.request("withdraw", func() error {
+		pv, err := p.w.same(seen)
+		if pv == nil {
+			return err
+		}
+		now := metav1.Now()
+		n := pv.DeepCopy()
+		n.DeletionTimestamp = &now
+		p.w.store(n)
+		return nil
+	})
+}
+
+func (p fakeAPI) LetGo(_ context.Context, seen volume.PV) error {
+	return p.request("let go", func() error {
+		pv, err := p.w.same(seen)
+		if pv == nil {
+			return err
+		}
+		n := pv.DeepCopy()
+		n.Finalizers = slices.DeleteFunc(n.Finalizers, func(f string) bool { return f == api.Finalizer })
+		p.w.store(n)
+		return nil
+	})
+}
+
+func (p fakeAPI) Event(_ context.Context, e *corev1.Event) error {
+	return p.request("event", func() error {
+		p.w.events = append(p.w.events, e.InvolvedObject.Kind+" "+e.Reason)
+		return nil
+	})
+}
+
+// same checks a deletion's conditions as the API server does.
+func (w *world) same(seen volume.PV) (*corev1.PersistentVolume, error) {
+	pv := w.pvs[seen.Name]
+	if pv == nil {
+		return nil, nil
+	}
+	if string(pv.UID) != seen.UID || seen.Claim == nil && pv.ResourceVersion != seen.ResourceVersion {
+		return nil, apierrors.NewConflict(corev1.Resource("persistentvolumes"), seen.Name, errors.New("changed"))
+	}
+	return pv, nil
+}
+
+// store takes in a PV's new form and tells the living process. The caller
+// holds mu.
+func (w *world) store(pv *corev1.PersistentVolume) {
+	w.serial++
+	pv.ResourceVersion = strconv.Itoa(w.serial)
+	gone := pv.DeletionTimestamp != nil && len(pv.Finalizers) == 0
+	if gone {
+		delete(w.pvs, pv.Name)
+	} else {
+		w.pvs[pv.Name] = pv
+	}
+	if p := w.process; p != nil && !p.dead {
+		p.watched <- watched{pv.DeepCopy(), gone}
+	}
+}
+
+// edit changes a PV as a user or a controller would.
+func (w *world) edit(name string, change func(*corev1.PersistentVolume)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	pv := w.pvs[name].DeepCopy()
+	change(pv)
+	w.store(pv)
+}
+
+func testNode() publish.Node {
+	return publish.Node{Name: "node-1", UID: "node-uid", Hostname: "node-1"}
+}
