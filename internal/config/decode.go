@@ -1,0 +1,174 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/berth-storage/berth/api"
+)
+
+// Decode reads a configuration. File is only the name that errors carry. When
+// allowedDirs is not empty, every class's mountDir must be at or beneath one of
+// them. The error is an *Errors with everything that is wrong.
+func Decode(file string, data []byte, allowedDirs []string) (*Agent, error) {
+	d := &decoder{file: file, lines: map[string]int{}}
+	doc := d.document(data)
+	if doc == nil {
+		return nil, asError(d.problems)
+	}
+	agent := &Agent{RescanInterval: DefaultRescanInterval}
+	d.agent(doc, agent)
+	d.check(agent, allowedDirs)
+	if err := asError(d.problems); err != nil {
+		return nil, err
+	}
+	return agent, nil
+}
+
+// yamlLine finds the line in a message of the YAML parser, which has no type for it.
+var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
+
+// document parses the only document of data, or reports why there is none.
+func (d *decoder) document(data []byte) *yaml.Node {
+	if at := firstInvalid(data); at >= 0 {
+		d.report(1+bytes.Count(data[:at], []byte("\n")), "", "found bytes that are not text; allowed: YAML in UTF-8")
+		return nil
+	}
+	parser := yaml.NewDecoder(bytes.NewReader(data))
+	var doc, second yaml.Node
+	err := parser.Decode(&doc)
+	if errors.Is(err, io.EOF) || err == nil && empty(&doc) {
+		d.report(1, "", "found an empty file; allowed: one document with apiVersion: %s and kind: %s", api.ConfigVersion, api.ConfigKind)
+		return nil
+	}
+	if err == nil {
+		if err = parser.Decode(&second); err == nil {
+			d.report(max(1, second.Line), "", "found a second document; allowed: one")
+			return nil
+		}
+	}
+	if !errors.Is(err, io.EOF) {
+		line, message := 1, err.Error()
+		if m := yamlLine.FindStringSubmatch(message); m != nil {
+			if n, err := strconv.Atoi(m[1]); err == nil {
+				line = max(1, n)
+			}
+			message = m[2]
+		}
+		d.report(line, "", "not YAML: %s", message)
+		return nil
+	}
+	return doc.Content[0]
+}
+
+func empty(doc *yaml.Node) bool {
+	return len(doc.Content) == 0 || doc.Content[0].ShortTag() == "!!null"
+}
+
+// firstInvalid is the offset of the first byte that is not UTF-8 or that YAML
+// forbids, or -1. The parser would refuse it too, but without a line.
+func firstInvalid(data []byte) int {
+	for i := 0; i < len(data); {
+		r, size := utf8.DecodeRune(data[i:])
+		control := unicode.IsControl(r) && !strings.ContainsRune("\t\n\r\u0085", r)
+		if control || r == utf8.RuneError && size == 1 {
+			return i
+		}
+		i += size
+	}
+	return -1
+}
+
+func (d *decoder) agent(n *yaml.Node, a *Agent) {
+	d.mapping("", n, []string{"apiVersion", "kind", "classes"}, d.agentFields(a))
+}
+
+// agentFields are the fields of the file's top, in the order of the example.
+func (d *decoder) agentFields(a *Agent) []field {
+	var version, kind string
+	return []field{
+		{"apiVersion", func(p string, n *yaml.Node) { d.oneOf(p, n, &version, []string{api.ConfigVersion}) }},
+		{"kind", func(p string, n *yaml.Node) { d.oneOf(p, n, &kind, []string{api.ConfigKind}) }},
+		{"classes", func(p string, n *yaml.Node) {
+			d.list(p, n, func(p string, n *yaml.Node) { a.Classes = append(a.Classes, d.class(p, n)) })
+		}},
+		{"nodeLabels", func(p string, n *yaml.Node) {
+			d.list(p, n, func(p string, n *yaml.Node) {
+				var key string
+				d.text(p, n, &key)
+				a.NodeLabels = append(a.NodeLabels, key)
+			})
+		}},
+		{"labels", func(p string, n *yaml.Node) { d.labels(p, n, a) }},
+		{"rescanInterval", func(p string, n *yaml.Node) { d.interval(p, n, &a.RescanInterval) }},
+	}
+}
+
+func (d *decoder) class(p string, n *yaml.Node) Class {
+	c := Class{VolumeMode: Filesystem, NamePattern: DefaultNamePattern}
+	d.mapping(p, n, []string{"name", "hostDir"}, d.classFields(&c))
+	c.Line = d.lineOf(p+".name", p)
+	if c.MountDir == "" && d.lines[p+".mountDir"] == 0 {
+		c.MountDir = c.HostDir
+	}
+	if c.AccessMode == "" {
+		c.AccessMode = ReadWriteOnce
+		if c.ReadOnly {
+			c.AccessMode = ReadOnlyMany
+		}
+	}
+	return c
+}
+
+// classFields are the fields of one class, in the order of the example.
+func (d *decoder) classFields(c *Class) []field {
+	return []field{
+		{"name", func(p string, n *yaml.Node) { d.text(p, n, &c.Name) }},
+		{"hostDir", func(p string, n *yaml.Node) { d.text(p, n, &c.HostDir) }},
+		{"mountDir", func(p string, n *yaml.Node) { d.text(p, n, &c.MountDir) }},
+		{"volumeMode", func(p string, n *yaml.Node) { d.oneOf(p, n, (*string)(&c.VolumeMode), volumeModes) }},
+		{"accessMode", func(p string, n *yaml.Node) { d.oneOf(p, n, (*string)(&c.AccessMode), accessModes) }},
+		{"fsType", func(p string, n *yaml.Node) { d.oneOf(p, n, &c.FSType, fsTypes) }},
+		{"namePattern", func(p string, n *yaml.Node) { d.text(p, n, &c.NamePattern) }},
+		{"shared", func(p string, n *yaml.Node) { d.boolean(p, n, &c.Shared) }},
+		{"readOnly", func(p string, n *yaml.Node) { d.boolean(p, n, &c.ReadOnly) }},
+	}
+}
+
+func (d *decoder) labels(p string, n *yaml.Node, a *Agent) {
+	a.Labels = map[string]string{}
+	d.entries(p, n, func(p, key string, n *yaml.Node) {
+		var value string
+		d.text(p, n, &value)
+		a.Labels[key] = value
+	})
+}
+
+func (d *decoder) interval(p string, n *yaml.Node, into *time.Duration) {
+	const allowed = "allowed: a duration of at least %s, such as 5m"
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" {
+		d.report(n.Line, p, "found %s; "+allowed, describe(n), MinRescanInterval)
+		return
+	}
+	interval, err := time.ParseDuration(strings.TrimSpace(n.Value))
+	if err != nil || interval < MinRescanInterval {
+		d.report(n.Line, p, "found %s; "+allowed, describe(n), MinRescanInterval)
+		return
+	}
+	*into = interval
+}
+
+// report adds a problem.
+func (d *decoder) report(line int, field, format string, args ...any) {
+	d.problems = append(d.problems, Problem{File: d.file, Line: line, Field: field, Message: fmt.Sprintf(format, args...)})
+}
