@@ -101,20 +101,14 @@ func TestLint(t *testing.T) {
 
 // TestNotes reads what a person sees after helm install.
 func TestNotes(t *testing.T) {
-	for values, want := range map[string]string{
-		"testdata/default.values.yaml": "/mnt/disks -> local-disks",
-		"testdata/empty.values.yaml":   "No classes are set",
-	} {
-		out, err := runHelm(t, "install", "berth", "helm/berth", "--namespace", "berth-system", "--values", values,
-			"--dry-run=client")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, notes, _ := bytes.Cut(out, []byte("NOTES:"))
-		for _, want := range []string{want, "pod-security.kubernetes.io/enforce=privileged"} {
-			if !bytes.Contains(notes, []byte(want)) {
-				t.Errorf("%s: the notes lack %q:\n%s", values, want, notes)
-			}
+	out, err := runHelm(t, "install", "berth", "helm/berth", "--namespace", "berth-system", "--dry-run=client")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, notes, _ := bytes.Cut(out, []byte("NOTES:"))
+	for _, want := range []string{"/mnt/disks -> local-disks", "label namespace berth-system pod-security.kubernetes.io/enforce=privileged"} {
+		if !bytes.Contains(notes, []byte(want)) {
+			t.Errorf("the notes lack %q:\n%s", want, notes)
 		}
 	}
 }
@@ -149,13 +143,20 @@ func TestRefused(t *testing.T) {
 			[]string{`"a" and "b"`, "default StorageClass"}},
 		{"same hostDir", "classes: [{" + a + "}, {name: b, hostDir: /mnt/a}]", []string{`hostDir /mnt/a of "b" overlaps`, `of "a"`}},
 		{"hostDir in another", "classes: [{name: b, hostDir: /mnt/a/b}, {" + a + "}]", []string{`hostDir /mnt/a of "a" overlaps hostDir /mnt/a/b of "b"`}},
-		{"same mountDir", "classes: [{" + a + "}, {" + b + ", mountDir: /mnt/a}]", []string{`mountDir /mnt/a of "b" overlaps`}},
+		{"same mountDir", "classes: [{" + a + "}, {" + b + ", mountDir: /mnt/a}]", []string{`mountDir /mnt/a of "b" overlaps hostDir /mnt/a of "a"`}},
 		{"read-only device", "classes: [{" + a + ", volumeMode: Block, readOnly: true}]", []string{`"a"`, "readOnly", "Filesystem"}},
 		{"writable read-only class", "classes: [{" + a + ", accessMode: ReadWriteOnce, readOnly: true}]", []string{`"a"`, "ReadOnlyMany"}},
 		{"filesystem of a device", "classes: [{" + a + ", volumeMode: Block, fsType: xfs}]", []string{`"a"`, "fsType"}},
-		{"the agent's own state", "classes: [{name: a, hostDir: /var/lib}]", []string{"hostDir /var/lib overlaps /var/lib/berth"}},
-		{"the kubelet's mounts", "classes: [{name: a, hostDir: /mnt/a, mountDir: /var/lib/kubelet/pods}]", []string{"mountDir", "overlaps /var/lib/kubelet"}},
-		{"device directory seen elsewhere", "classes: [{name: a, hostDir: /dev/disk, mountDir: /mnt/a}]", []string{`"a"`, "leave mountDir out"}},
+		{"shared device", "classes: [{" + a + ", volumeMode: Block, shared: true}]", []string{`"a"`, "shared", "Filesystem"}},
+		{"filesystem that no kubelet makes", "classes: [{" + a + ", fsType: zfs}]", []string{"/classes/0/fsType", "'xfs'"}},
+		{"the agent's own state", "classes: [{name: a, hostDir: /var/lib}]", []string{"hostDir /var/lib overlaps", "/var/lib/berth"}},
+		{"the kubelet's mounts", "classes: [{name: a, hostDir: /mnt/a, mountDir: /var/lib/kubelet/pods}]", []string{"mountDir", "/var/lib/kubelet"}},
+		{"all devices", "classes: [{name: a, hostDir: /dev}]", []string{"hostDir /dev overlaps"}},
+		{"pattern with a slash", "classes: [{" + a + ", namePattern: disks/*}]", []string{"/classes/0/namePattern"}},
+		{"no class", "classes: []", []string{"/classes", "minItems"}},
+		{"interval too short", "rescanInterval: 5s", []string{"rescanInterval"}},
+		{"label of Berth's own", "labels: {berth.storage/node: x}", []string{"berth.storage/node", "Berth's own"}},
+		{"node label of Berth's own", "nodeLabels: [berth.storage/node]", []string{"berth.storage/node", "Berth's own"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -57,8 +57,3 @@ app.kubernetes.io/component: agent
 {{- end -}}
 {{- end -}}
 {{- end -}}
-
-{{/* Is a class's directory in /dev, which the agent has mounted anyway? */}}
-{{- define "berth.inDev" -}}
-{{- if hasPrefix "/dev/" (printf "%s/" .) -}}yes{{- end -}}
-{{- end -}}

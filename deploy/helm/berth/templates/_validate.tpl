@@ -1,5 +1,6 @@
 {{/* What values.schema.json cannot say: rules between fields and between classes.
-Each message names the class, the field and what is allowed. */}}
+The agent has the same rules for its file (internal/config). They are here so that
+a mistake stops helm, and does not wait for the agents' logs. */}}
 {{- define "berth.validate" -}}
 {{- $names := dict -}}
 {{- $default := "" -}}
@@ -8,38 +9,52 @@ Each message names the class, the field and what is allowed. */}}
 {{- fail (printf "classes: two classes are named %q; one class for one name" .name) -}}
 {{- end -}}
 {{- $_ := set $names .name true -}}
-{{- if and .readOnly (eq (.volumeMode | default "Filesystem") "Block") -}}
-{{- fail (printf "classes: %q: readOnly is for volumeMode Filesystem; a raw device cannot be kept from being written to" .name) -}}
-{{- end -}}
-{{- if and .readOnly .accessMode (ne (.accessMode | default "") "ReadOnlyMany") -}}
-{{- fail (printf "classes: %q: accessMode %s with readOnly: leave it out, or say ReadOnlyMany" .name .accessMode) -}}
-{{- end -}}
-{{- if and .fsType (eq (.volumeMode | default "Filesystem") "Block") -}}
-{{- fail (printf "classes: %q: fsType is for volumeMode Filesystem; a raw device has no filesystem" .name) -}}
-{{- end -}}
-{{- $storageClass := .storageClass | default dict -}}
-{{- if $storageClass.default -}}
+{{- include "berth.validateModes" . -}}
+{{- if dig "storageClass" "default" false . -}}
 {{- if $default -}}
 {{- fail (printf "classes: %q and %q are both the default StorageClass; one at most" $default .name) -}}
 {{- end -}}
 {{- $default = .name -}}
 {{- end -}}
-{{- include "berth.validateDir" (list .name "hostDir" .hostDir) -}}
-{{- include "berth.validateDir" (list .name "mountDir" (.mountDir | default .hostDir)) -}}
-{{- if and .mountDir (ne .mountDir .hostDir) (or (include "berth.inDev" .hostDir) (include "berth.inDev" .mountDir)) -}}
-{{- fail (printf "classes: %q: a hostDir in /dev is seen by the agent where it is: leave mountDir out" .name) -}}
-{{- end -}}
+{{- range $field, $dir := include "berth.dirs" . | fromYaml -}}
+{{- include "berth.validateDir" (list $class.name $field $dir) -}}
 {{- range $other := slice $.Values.classes 0 $i -}}
-{{- if include "berth.overlap" (list $class.hostDir $other.hostDir) -}}
-{{- fail (printf "classes: hostDir %s of %q overlaps hostDir %s of %q; each class needs a directory of its own" $class.hostDir $class.name $other.hostDir $other.name) -}}
-{{- end -}}
-{{- $mine := $class.mountDir | default $class.hostDir -}}
-{{- $theirs := $other.mountDir | default $other.hostDir -}}
-{{- if include "berth.overlap" (list $mine $theirs) -}}
-{{- fail (printf "classes: mountDir %s of %q overlaps mountDir %s of %q; each class needs a directory of its own" $mine $class.name $theirs $other.name) -}}
+{{- range $otherField, $otherDir := include "berth.dirs" $other | fromYaml -}}
+{{- if include "berth.overlap" (list $dir $otherDir) -}}
+{{- fail (printf "classes: %s %s of %q overlaps %s %s of %q; each class needs a directory of its own" $field $dir $class.name $otherField $otherDir $other.name) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $name := concat .Values.nodeLabels (keys .Values.labels | sortAlpha) -}}
+{{- if hasPrefix "berth.storage/" $name -}}
+{{- fail (printf "labels, nodeLabels: %q: names that begin with berth.storage/ are Berth's own" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A class. Fields of it that exclude each other. */}}
+{{- define "berth.validateModes" -}}
+{{- if eq (.volumeMode | default "Filesystem") "Block" -}}
+{{- range $field := list "readOnly" "shared" "fsType" -}}
+{{- if index $ $field -}}
+{{- fail (printf "classes: %q: %s is for volumeMode Filesystem; with Block, leave it out" $.name $field) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and .readOnly .accessMode (ne (.accessMode | default "") "ReadOnlyMany") -}}
+{{- fail (printf "classes: %q: accessMode %s with readOnly: leave it out, or say ReadOnlyMany" .name .accessMode) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A class's directories by their fields. */}}
+{{- define "berth.dirs" -}}
+{{- $dirs := dict "hostDir" .hostDir -}}
+{{- if and .mountDir (ne .mountDir .hostDir) -}}
+{{- $_ := set $dirs "mountDir" .mountDir -}}
+{{- end -}}
+{{- toYaml $dirs -}}
 {{- end -}}
 
 {{/* A list of class, field, directory. Refuses directories whose entries are the
@@ -51,9 +66,9 @@ system's own: to publish and wipe them would be to wipe the node. */}}
 {{- if ne (clean $dir) $dir -}}
 {{- fail (printf "classes: %q: %s %s is to be written as %s" $class $field $dir (clean $dir)) -}}
 {{- end -}}
-{{- range $taken := list "/boot" "/etc" "/proc" "/sys" "/usr" "/var/lib/berth" "/var/lib/kubelet" -}}
-{{- if include "berth.overlap" (list $dir $taken) -}}
-{{- fail (printf "classes: %q: %s %s overlaps %s, which is the node's own" $class $field $dir $taken) -}}
+{{- range $system := list "/bin" "/boot" "/dev" "/etc" "/lib" "/lib32" "/lib64" "/libx32" "/proc" "/run" "/sbin" "/sys" "/usr" "/var/lib/berth" "/var/lib/containerd" "/var/lib/containers" "/var/lib/docker" "/var/lib/etcd" "/var/lib/kubelet" "/var/log" "/var/run" -}}
+{{- if include "berth.overlap" (list $dir $system) -}}
+{{- fail (printf "classes: %q: %s %s overlaps the system's %s; use a directory of its own, such as /mnt/disks" $class $field $dir $system) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
