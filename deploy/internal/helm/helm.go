@@ -55,7 +55,7 @@ func Root(dir string) (string, error) {
 // the one that the cluster in root was built with, the one in PATH, or else one
 // built from Helm's module and kept in the user's cache. A $HELM that does not
 // run, or is of another version, is an error; elsewhere the next one is tried.
-// With a cold cache it takes a minute or two, and says so on progress.
+// With a cold cache it takes two or three minutes, and says so on progress.
 func Find(ctx context.Context, root string, progress func(string)) (string, error) {
 	if path := os.Getenv("HELM"); path != "" {
 		path, err := exec.LookPath(path)
@@ -82,7 +82,7 @@ func fits(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	// Built from the module cache, Helm knows its major and minor version only.
+	// A Helm built as build does knows its version as v4.3 only.
 	if version := strings.TrimSpace(string(out)); !strings.HasPrefix(version, major) {
 		return fmt.Errorf("checking %s: version %q, want %s…", path, version, major)
 	}
@@ -110,7 +110,7 @@ func build(ctx context.Context, root string, progress func(string)) (string, err
 		return path, nil
 	}
 
-	progress("building helm from its Go module, once; this takes a minute or two")
+	progress("building helm from its Go module, once; this takes two or three minutes")
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", fmt.Errorf("building helm: %w", err)
 	}
