@@ -1,0 +1,182 @@
+package deploy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/berth-storage/berth/deploy/internal/helm"
+)
+
+var update = flag.Bool("update", false, "rewrite testdata/*.golden.yaml from the chart")
+
+// command finds Helm, and builds it on a machine that has none, so that no test
+// of the chart is ever skipped.
+var command = sync.OnceValues(func() (string, error) {
+	root, err := helm.Root(".")
+	if err != nil {
+		return "", err
+	}
+	return helm.Find(context.Background(), root, func(line string) { println(line) })
+})
+
+func runHelm(t *testing.T, args ...string) ([]byte, error) {
+	t.Helper()
+	path, err := command()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return helm.Run(t.Context(), path, args...)
+}
+
+// render returns what the chart makes of a file of values.
+func render(t *testing.T, values string) []byte {
+	t.Helper()
+	out, err := runHelm(t, "template", "berth", "helm/berth", "--namespace", "berth-system", "--values", values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// valueFiles returns the files of values that the chart is tried with.
+func valueFiles(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("testdata/*.values.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("finding values: %v, %d files", err, len(files))
+	}
+	return files
+}
+
+func TestGolden(t *testing.T) {
+	for _, values := range valueFiles(t) {
+		t.Run(filepath.Base(values), func(t *testing.T) {
+			golden := strings.TrimSuffix(values, ".values.yaml") + ".golden.yaml"
+			got := render(t, values)
+			if *update {
+				if err := os.WriteFile(golden, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatalf("%v; make it with go test ./deploy -update", err)
+			}
+			if !bytes.Equal(got, want) {
+				t.Errorf("%s is not what the chart renders to: %s\nlook at the difference after go test ./deploy -update",
+					golden, firstDifference(want, got))
+			}
+		})
+	}
+}
+
+// firstDifference names the first line in which two texts differ.
+func firstDifference(want, got []byte) string {
+	w, g := strings.Split(string(want), "\n"), strings.Split(string(got), "\n")
+	for i := range min(len(w), len(g)) {
+		if w[i] != g[i] {
+			return "committed: " + w[i] + "\n rendered: " + g[i]
+		}
+	}
+	return "one is longer than the other"
+}
+
+func TestLint(t *testing.T) {
+	for _, values := range valueFiles(t) {
+		t.Run(filepath.Base(values), func(t *testing.T) {
+			out, err := runHelm(t, "lint", "--strict", "helm/berth", "--values", values)
+			if err != nil || bytes.Contains(out, []byte("[WARNING]")) {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// TestNotes reads what a person sees after helm install.
+func TestNotes(t *testing.T) {
+	out, err := runHelm(t, "install", "berth", "helm/berth", "--namespace", "berth-system", "--dry-run=client")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, notes, _ := bytes.Cut(out, []byte("NOTES:"))
+	for _, want := range []string{"/mnt/disks -> local-disks", "label namespace berth-system pod-security.kubernetes.io/enforce=privileged"} {
+		if !bytes.Contains(notes, []byte(want)) {
+			t.Errorf("the notes lack %q:\n%s", want, notes)
+		}
+	}
+}
+
+// TestRefused gives the chart values that it must not accept, and looks for the
+// words by which a person finds the mistake.
+func TestRefused(t *testing.T) {
+	const a, b = "name: a, hostDir: /mnt/a", "name: b, hostDir: /mnt/b"
+	tests := []struct {
+		name, values string
+		want         []string
+	}{
+		{"misspelt value", "tolerationz: []", []string{"tolerationz"}},
+		{"misspelt field of a class", "classes: [{" + a + ", hostdir: /mnt}]", []string{"/classes/0", "hostdir"}},
+		{"misspelt field of a StorageClass", "classes: [{" + a + ", storageClass: {reclaim: Delete}}]", []string{"reclaim"}},
+		{"class without a directory", "classes: [{name: a}]", []string{"/classes/0", "hostDir"}},
+		{"relative directory", "classes: [{name: a, hostDir: mnt/a}]", []string{"/classes/0/hostDir", "pattern"}},
+		{"root directory", "classes: [{name: a, hostDir: /}]", []string{"/classes/0/hostDir", "pattern"}},
+		{"slash at the end", "classes: [{name: a, hostDir: /mnt/a/}]", []string{"/classes/0/hostDir", "pattern"}},
+		{"directory with dots", "classes: [{name: a, hostDir: /mnt/../etc}]", []string{`"a"`, "/mnt/../etc", "written as /etc"}},
+		{"name of a class", "classes: [{name: A_B, hostDir: /mnt/a}]", []string{"/classes/0/name"}},
+		{"volume mode", "classes: [{" + a + ", volumeMode: block}]", []string{"volumeMode", "'Filesystem', 'Block'"}},
+		{"access mode", "classes: [{" + a + ", accessMode: RWO}]", []string{"accessMode", "ReadWriteOnce"}},
+		{"reclaim policy", "classes: [{" + a + ", storageClass: {reclaimPolicy: Recycle}}]", []string{"reclaimPolicy", "'Delete', 'Retain'"}},
+		{"interval", "rescanInterval: 5 minutes", []string{"rescanInterval"}},
+		{"label", "labels: {team: a b}", []string{"/labels/team"}},
+		{"log level", "logLevel: verbose", []string{"logLevel", "'debug'"}},
+		{"digest", "image: {digest: latest}", []string{"/image/digest"}},
+		{"account without a name", "serviceAccount: {create: false}", []string{"serviceAccount", "name"}},
+		{"two classes of one name", "classes: [{" + a + "}, {name: a, hostDir: /mnt/b}]", []string{`two classes are named "a"`}},
+		{"two default classes", "classes: [{" + a + ", storageClass: {default: true}}, {" + b + ", storageClass: {default: true}}]",
+			[]string{`"a" and "b"`, "default StorageClass"}},
+		{"same hostDir", "classes: [{" + a + "}, {name: b, hostDir: /mnt/a}]", []string{`hostDir /mnt/a of "b" overlaps`, `of "a"`}},
+		{"hostDir in another", "classes: [{name: b, hostDir: /mnt/a/b}, {" + a + "}]", []string{`hostDir /mnt/a of "a" overlaps hostDir /mnt/a/b of "b"`}},
+		{"same mountDir", "classes: [{" + a + "}, {" + b + ", mountDir: /mnt/a}]", []string{`mountDir /mnt/a of "b" overlaps hostDir /mnt/a of "a"`}},
+		{"read-only device", "classes: [{" + a + ", volumeMode: Block, readOnly: true}]", []string{`"a"`, "readOnly", "Filesystem"}},
+		{"writable read-only class", "classes: [{" + a + ", accessMode: ReadWriteOnce, readOnly: true}]", []string{`"a"`, "ReadOnlyMany"}},
+		{"filesystem of a device", "classes: [{" + a + ", volumeMode: Block, fsType: xfs}]", []string{`"a"`, "fsType"}},
+		{"shared device", "classes: [{" + a + ", volumeMode: Block, shared: true}]", []string{`"a"`, "shared", "Filesystem"}},
+		{"filesystem that no kubelet makes", "classes: [{" + a + ", fsType: zfs}]", []string{"/classes/0/fsType", "'xfs'"}},
+		{"the agent's own state", "classes: [{name: a, hostDir: /var/lib}]", []string{"hostDir /var/lib overlaps", "/var/lib/berth"}},
+		{"the kubelet's mounts", "classes: [{name: a, hostDir: /mnt/a, mountDir: /var/lib/kubelet/pods}]", []string{"mountDir", "/var/lib/kubelet"}},
+		{"all devices", "classes: [{name: a, hostDir: /dev}]", []string{"hostDir /dev overlaps"}},
+		{"pattern with a slash", "classes: [{" + a + ", namePattern: disks/*}]", []string{"/classes/0/namePattern"}},
+		{"no class", "classes: []", []string{"/classes", "minItems"}},
+		{"interval too short", "rescanInterval: 5s", []string{"rescanInterval"}},
+		{"label of Berth's own", "labels: {berth.storage/node: x}", []string{"berth.storage/node", "Berth's own"}},
+		{"node label of Berth's own", "nodeLabels: [berth.storage/node]", []string{"berth.storage/node", "Berth's own"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			values := filepath.Join(t.TempDir(), "values.yaml")
+			if err := os.WriteFile(values, []byte(test.values), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			_, err := runHelm(t, "template", "berth", "helm/berth", "--values", values)
+			if err == nil {
+				t.Fatalf("accepted %s", test.values)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("the refusal lacks %q: %v", want, err)
+				}
+			}
+		})
+	}
+	// A chart that is broken altogether would refuse everything above, too.
+	if _, err := runHelm(t, "template", "berth", "helm/berth"); err != nil {
+		t.Error(errors.Unwrap(err))
+	}
+}

@@ -1,0 +1,53 @@
+package deploy
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestInstallPage holds docs/install.md to the chart: its example must install,
+// its line for kubectl apply must find the image, its values must exist.
+func TestInstallPage(t *testing.T) {
+	page, err := os.ReadFile("../docs/install.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindSubmatch(page)
+	if example == nil {
+		t.Fatal("the page has no example of values")
+	}
+	values := filepath.Join(t.TempDir(), "values.yaml")
+	if err := os.WriteFile(values, example[1], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := agentConfig(t, values); err != nil {
+		t.Error(err)
+	}
+
+	manifest, err := os.ReadFile("berth.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sed := regexp.MustCompile(`sed 's\|([^|]+)\|`).FindSubmatch(page)
+	if sed == nil || bytes.Count(manifest, sed[1]) != 1 {
+		t.Errorf("the page's sed does not find the image in berth.yaml: %s", sed)
+	}
+
+	known, err := Files.ReadFile("helm/berth/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range regexp.MustCompile("(?m)^\\| (`.*?`) \\|").FindAllSubmatch(page, -1) {
+		for _, name := range regexp.MustCompile("`([^`]+)`").FindAllSubmatch(row[1], -1) {
+			last := string(name[1][bytes.LastIndexByte(name[1], '.')+1:])
+			last = strings.TrimSuffix(last, "[]")
+			if !regexp.MustCompile(`(?m)^[# ]*` + last + `\b`).Match(known) {
+				t.Errorf("the page names the value %s, which values.yaml lacks", name[1])
+			}
+		}
+	}
+}

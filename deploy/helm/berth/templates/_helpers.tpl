@@ -1,0 +1,59 @@
+{{- define "berth.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* The release's name, with the chart's where it is not in it already. 50
+characters leave room for -agent and what Kubernetes appends to a pod's name. */}}
+{{- define "berth.fullname" -}}
+{{- $name := include "berth.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "berth.agent" -}}
+{{- printf "%s-agent" (include "berth.fullname" .) -}}
+{{- end -}}
+
+{{/* What finds the agent's pods. A DaemonSet's selector cannot be changed, so
+nothing that an upgrade changes may be in here. */}}
+{{- define "berth.selector" -}}
+app.kubernetes.io/name: {{ include "berth.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: agent
+{{- end -}}
+
+{{- define "berth.labels" -}}
+{{- $own := include "berth.selector" . | fromYaml -}}
+{{- $_ := set $own "app.kubernetes.io/version" (.Chart.AppVersion | toString) -}}
+{{- $_ := set $own "app.kubernetes.io/managed-by" .Release.Service -}}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") -}}
+{{- toYaml (merge $own .Values.commonLabels) -}}
+{{- end -}}
+
+{{- define "berth.podLabels" -}}
+{{- $own := include "berth.selector" . | fromYaml -}}
+{{- toYaml (merge $own .Values.podLabels .Values.commonLabels) -}}
+{{- end -}}
+
+{{- define "berth.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- .Values.serviceAccount.name | default (include "berth.agent" .) -}}
+{{- else -}}
+{{- required "serviceAccount: create is false, so name must say which account to use" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "berth.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{- printf "%s@%s" .repository .digest -}}
+{{- else -}}
+{{- printf "%s:%s" .repository (.tag | default $.Chart.AppVersion | toString) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

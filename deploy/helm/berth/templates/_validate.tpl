@@ -1,0 +1,81 @@
+{{/* What values.schema.json cannot say: rules between fields and between classes.
+The agent has the same rules for its file (internal/config). They are here so that
+a mistake stops helm, and does not wait for the agents' logs. */}}
+{{- define "berth.validate" -}}
+{{- $names := dict -}}
+{{- $default := "" -}}
+{{- range $i, $class := .Values.classes -}}
+{{- if hasKey $names .name -}}
+{{- fail (printf "classes: two classes are named %q; one class for one name" .name) -}}
+{{- end -}}
+{{- $_ := set $names .name true -}}
+{{- include "berth.validateModes" . -}}
+{{- if dig "storageClass" "default" false . -}}
+{{- if $default -}}
+{{- fail (printf "classes: %q and %q are both the default StorageClass; one at most" $default .name) -}}
+{{- end -}}
+{{- $default = .name -}}
+{{- end -}}
+{{- range $field, $dir := include "berth.dirs" . | fromYaml -}}
+{{- include "berth.validateDir" (list $class.name $field $dir) -}}
+{{- range $other := slice $.Values.classes 0 $i -}}
+{{- range $otherField, $otherDir := include "berth.dirs" $other | fromYaml -}}
+{{- if include "berth.overlap" (list $dir $otherDir) -}}
+{{- fail (printf "classes: %s %s of %q overlaps %s %s of %q; each class needs a directory of its own" $field $dir $class.name $otherField $otherDir $other.name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $name := concat .Values.nodeLabels (keys .Values.labels | sortAlpha) -}}
+{{- if hasPrefix "berth.storage/" $name -}}
+{{- fail (printf "labels, nodeLabels: %q: names that begin with berth.storage/ are Berth's own" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A class. Fields of it that exclude each other. */}}
+{{- define "berth.validateModes" -}}
+{{- if eq (.volumeMode | default "Filesystem") "Block" -}}
+{{- range $field := list "readOnly" "shared" "fsType" -}}
+{{- if index $ $field -}}
+{{- fail (printf "classes: %q: %s is for volumeMode Filesystem; with Block, leave it out" $.name $field) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and .readOnly .accessMode (ne (.accessMode | default "") "ReadOnlyMany") -}}
+{{- fail (printf "classes: %q: accessMode %s with readOnly: leave it out, or say ReadOnlyMany" .name .accessMode) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A class's directories by their fields. */}}
+{{- define "berth.dirs" -}}
+{{- $dirs := dict "hostDir" .hostDir -}}
+{{- if and .mountDir (ne .mountDir .hostDir) -}}
+{{- $_ := set $dirs "mountDir" .mountDir -}}
+{{- end -}}
+{{- toYaml $dirs -}}
+{{- end -}}
+
+{{/* A list of class, field, directory. Refuses directories whose entries are the
+system's own: to publish and wipe them would be to wipe the node. */}}
+{{- define "berth.validateDir" -}}
+{{- $class := index . 0 -}}
+{{- $field := index . 1 -}}
+{{- $dir := index . 2 -}}
+{{- if ne (clean $dir) $dir -}}
+{{- fail (printf "classes: %q: %s %s is to be written as %s" $class $field $dir (clean $dir)) -}}
+{{- end -}}
+{{- range $system := list "/bin" "/boot" "/dev" "/etc" "/lib" "/lib32" "/lib64" "/libx32" "/proc" "/run" "/sbin" "/sys" "/usr" "/var/lib/berth" "/var/lib/containerd" "/var/lib/containers" "/var/lib/docker" "/var/lib/etcd" "/var/lib/kubelet" "/var/log" "/var/run" -}}
+{{- if include "berth.overlap" (list $dir $system) -}}
+{{- fail (printf "classes: %q: %s %s overlaps the system's %s; use a directory of its own, such as /mnt/disks" $class $field $dir $system) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A list of two clean paths: is one the other, or beneath it? */}}
+{{- define "berth.overlap" -}}
+{{- $a := printf "%s/" (index . 0) -}}
+{{- $b := printf "%s/" (index . 1) -}}
+{{- if or (hasPrefix $a $b) (hasPrefix $b $a) -}}yes{{- end -}}
+{{- end -}}

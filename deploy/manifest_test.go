@@ -1,0 +1,196 @@
+package deploy
+
+import (
+	"bytes"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/berth-storage/berth/api"
+)
+
+// TestManifests decodes all that the chart renders, and holds it to what no
+// values may change.
+func TestManifests(t *testing.T) {
+	for _, values := range valueFiles(t) {
+		t.Run(filepath.Base(values), func(t *testing.T) {
+			objects := decode(t, render(t, values))
+			daemonSet := one[*appsv1.DaemonSet](t, objects)
+			checkNames(t, objects)
+			checkSelectors(t, objects, daemonSet)
+			checkPod(t, daemonSet.Spec.Template.Spec)
+			checkRights(t, one[*rbacv1.ClusterRole](t, objects))
+			for _, class := range all[*storagev1.StorageClass](objects) {
+				if class.Provisioner != "kubernetes.io/no-provisioner" || class.VolumeBindingMode == nil ||
+					*class.VolumeBindingMode != storagev1.VolumeBindingWaitForFirstConsumer {
+					t.Errorf("StorageClass %s: provisioner %s, binding %v", class.Name, class.Provisioner, class.VolumeBindingMode)
+				}
+			}
+		})
+	}
+}
+
+// checkNames looks for objects that Kubernetes would take for one.
+func checkNames(t *testing.T, objects []metav1.Object) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, object := range objects {
+		name := reflect.TypeOf(object).String() + " " + object.GetName()
+		if object.GetName() == "" || seen[name] {
+			t.Errorf("%s is there twice, or has no name", name)
+		}
+		seen[name] = true
+	}
+}
+
+// checkSelectors holds every selector against the labels it is to find.
+func checkSelectors(t *testing.T, objects []metav1.Object, daemonSet *appsv1.DaemonSet) {
+	t.Helper()
+	pod := daemonSet.Spec.Template.Labels
+	if !within(daemonSet.Spec.Selector.MatchLabels, pod) {
+		t.Errorf("the DaemonSet selects %v, its pods are %v", daemonSet.Spec.Selector.MatchLabels, pod)
+	}
+	for _, monitor := range all[*serviceMonitor](objects) {
+		service := one[*corev1.Service](t, objects)
+		if !within(service.Spec.Selector, pod) {
+			t.Errorf("the Service selects %v, the pods are %v", service.Spec.Selector, pod)
+		}
+		if !within(monitor.Spec.Selector.MatchLabels, service.Labels) {
+			t.Errorf("the ServiceMonitor selects %v, the Service is %v", monitor.Spec.Selector.MatchLabels, service.Labels)
+		}
+		if monitor.Spec.Endpoints[0].Port != service.Spec.Ports[0].Name {
+			t.Errorf("the ServiceMonitor asks for port %q", monitor.Spec.Endpoints[0].Port)
+		}
+	}
+}
+
+func within(selector, labels map[string]string) bool {
+	for name, value := range selector {
+		if labels[name] != value {
+			return false
+		}
+	}
+	return len(selector) > 0
+}
+
+// checkPod holds the agent's flags, mounts and volumes together.
+func checkPod(t *testing.T, pod corev1.PodSpec) {
+	t.Helper()
+	container := pod.Containers[0]
+	if len(pod.Containers) != 1 || len(pod.InitContainers) != 0 {
+		t.Errorf("the agent is one container, with none beside it")
+	}
+	volumes := map[string]corev1.VolumeSource{}
+	for _, volume := range pod.Volumes {
+		volumes[volume.Name] = volume.VolumeSource
+	}
+	mounts := map[string]corev1.VolumeMount{}
+	for _, mount := range container.VolumeMounts {
+		if _, twice := mounts[mount.MountPath]; twice {
+			t.Errorf("two volumes are mounted at %s", mount.MountPath)
+		}
+		mounts[mount.MountPath] = mount
+		if _, ok := volumes[mount.Name]; !ok {
+			t.Errorf("%s mounts the volume %s, which the pod lacks", mount.MountPath, mount.Name)
+		}
+	}
+	for _, dir := range []string{"/dev", api.StateDir, filepath.Dir(api.ConfigFile)} {
+		if mount, ok := mounts[dir]; !ok || mount.SubPath != "" {
+			t.Errorf("%s is not mounted as a directory", dir)
+		}
+	}
+	for _, dir := range allowedDirs(container.Args) {
+		mount, ok := mounts[dir]
+		if !ok || mount.MountPropagation == nil || *mount.MountPropagation != corev1.MountPropagationHostToContainer {
+			t.Errorf("%s is allowed, but mounts in it would not be seen: %v", dir, mount)
+		}
+	}
+	for _, want := range []string{"--config=" + api.ConfigFile, "--state-dir=" + api.StateDir, "--node=$(NODE_NAME)"} {
+		if !slices.Contains(container.Args, want) {
+			t.Errorf("the agent is started without %s: %q", want, container.Args)
+		}
+	}
+}
+
+// allowedDirs returns the directories that the agent's flags allow it.
+func allowedDirs(args []string) []string {
+	var dirs []string
+	for _, arg := range args {
+		if dir, ok := strings.CutPrefix(arg, "--allow-dir="); ok {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
+// checkRights holds the agent's rights to the ones it is known to need. The
+// template has the reason beside each.
+func checkRights(t *testing.T, role *rbacv1.ClusterRole) {
+	t.Helper()
+	want := map[string]string{
+		"/persistentvolumes":            "create delete get list patch watch",
+		"storage.k8s.io/storageclasses": "list watch",
+		"/nodes":                        "get",
+		"/events":                       "create patch",
+	}
+	got := map[string]string{}
+	for _, rule := range role.Rules {
+		for _, group := range rule.APIGroups {
+			for _, resource := range rule.Resources {
+				got[group+"/"+resource] = strings.Join(slices.Sorted(slices.Values(rule.Verbs)), " ")
+			}
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("rights of the agent: %v, want %v", got, want)
+	}
+}
+
+// TestEveryRightHasAReason reads the template: a comment stands before each rule.
+func TestEveryRightHasAReason(t *testing.T) {
+	data, err := Files.ReadFile("helm/berth/templates/rbac.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(data), "\n")
+	for i, line := range lines {
+		if strings.HasPrefix(line, "  - apiGroups:") && !strings.HasPrefix(lines[i-1], "  # ") {
+			t.Errorf("rbac.yaml:%d: no reason before this rule", i+1)
+		}
+	}
+}
+
+// TestManifest decodes the file for kubectl apply. That it is what the chart
+// renders to is what go run ./deploy/gen -check looks at.
+func TestManifest(t *testing.T) {
+	data, err := os.ReadFile("berth.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects := decode(t, data)
+	namespace, ok := objects[0].(*corev1.Namespace)
+	if !ok || namespace.Labels["pod-security.kubernetes.io/enforce"] != "privileged" {
+		t.Errorf("the first object is no namespace that admits privileged pods: %v", objects[0])
+	}
+	daemonSet := one[*appsv1.DaemonSet](t, objects)
+	checkSelectors(t, objects, daemonSet)
+	checkPod(t, daemonSet.Spec.Template.Spec)
+	for _, object := range objects {
+		if in := object.GetNamespace(); in != "" && in != namespace.Name {
+			t.Errorf("%T %s is in namespace %s", object, object.GetName(), in)
+		}
+	}
+	if bytes.Contains(data, []byte("Helm\n")) {
+		t.Error("the manifest says that Helm manages it")
+	}
+}
