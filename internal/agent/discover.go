@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/berth-storage/berth/api"
@@ -18,76 +16,6 @@ import (
 // inspections is how many disks are looked at together. A disk that hangs
 // keeps one of these places.
 const inspections = 64
-
-// slots is what discovery knows: each entry, and the disk behind it once that
-// was looked at.
-type slots struct {
-	mu      sync.Mutex // guards the rest
-	byKey   map[key]*slot
-	byID    map[volume.ID][]key
-	scanned map[string]bool // classes whose directory was read at the last scan
-}
-
-type slot struct {
-	entry   entry
-	class   config.Class
-	disk    *volume.Disk // nil until it was looked at, and for what is no volume
-	looked  bool         // an inspection of this very entry has ended without error
-	looking bool         // an inspection is under way
-	again   bool         // the entry changed, or a rescan is due, while it was
-}
-
-func newSlots() *slots {
-	return &slots{byKey: map[key]*slot{}, byID: map[volume.ID][]key{}, scanned: map[string]bool{}}
-}
-
-// find returns the disk with an identity. known is false while nothing can be
-// said about it: its directory could not be read, or what lies at its place was
-// not looked at yet. prefer is the place where it was last.
-func (s *slots) find(id volume.ID, prefer key) (found slot, known bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	keys := s.byID[id]
-	if slices.Contains(keys, prefer) {
-		return *s.byKey[prefer], true
-	}
-	if len(keys) > 0 {
-		return *s.byKey[keys[0]], true
-	}
-	at := s.byKey[prefer]
-	return slot{}, s.scanned[prefer.class] && (at == nil || at.looked)
-}
-
-// at returns the volume at a place.
-func (s *slots) at(k key) (volume.ID, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if sl := s.byKey[k]; sl != nil && sl.disk != nil {
-		return volume.IDOf(sl.disk.Identity), true
-	}
-	return "", false
-}
-
-// set puts a disk into a slot, or takes it out with nil, and returns the
-// volumes that this concerns. The caller holds mu.
-func (s *slots) set(k key, sl *slot, d *volume.Disk) []volume.ID {
-	var touched []volume.ID
-	if sl.disk != nil {
-		old := volume.IDOf(sl.disk.Identity)
-		s.byID[old] = slices.DeleteFunc(s.byID[old], func(x key) bool { return x == k })
-		if len(s.byID[old]) == 0 {
-			delete(s.byID, old)
-		}
-		touched = append(touched, old)
-	}
-	sl.disk = d
-	if d != nil {
-		id := volume.IDOf(d.Identity)
-		s.byID[id] = append(s.byID[id], k)
-		touched = append(touched, id)
-	}
-	return touched
-}
 
 // discover reads the discovery directories once and starts what follows from
 // it. With full set, disks that look unchanged are looked at again too.
@@ -116,58 +44,6 @@ func (a *Agent) discover(ctx context.Context, full bool) {
 	if first := a.discovered.CompareAndSwap(false, true); first {
 		a.kickAll()
 	}
-}
-
-// change is what a scan has changed.
-type change struct {
-	volumes []volume.ID
-	gone    []key
-}
-
-// update takes in a scan's result and calls inspect for each entry that must
-// be looked at.
-func (s *slots) update(entries []entry, classes map[string]config.Class, errs map[string]error, full bool, inspect func(key)) change {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var out change
-	s.scanned = map[string]bool{}
-	for name := range classes {
-		s.scanned[name] = errs[name] == nil || errors.Is(errs[name], fs.ErrNotExist)
-	}
-	seen := make(map[key]bool, len(entries))
-	for _, e := range entries {
-		k := e.key()
-		seen[k] = true
-		sl := s.byKey[k]
-		if sl != nil && sl.entry == e && sl.class == classes[e.Class] && !full {
-			continue
-		}
-		if sl == nil {
-			sl = &slot{}
-			s.byKey[k] = sl
-		}
-		if sl.entry != e {
-			out.volumes = append(out.volumes, s.set(k, sl, nil)...)
-			sl.looked = false
-		}
-		sl.entry, sl.class = e, classes[e.Class]
-		if sl.looking {
-			sl.again = true
-			continue
-		}
-		sl.looking = true
-		inspect(k)
-	}
-	for k, sl := range s.byKey {
-		_, managed := classes[k.class]
-		if seen[k] || managed && !s.scanned[k.class] {
-			continue
-		}
-		out.volumes = append(out.volumes, s.set(k, sl, nil)...)
-		out.gone = append(out.gone, k)
-		delete(s.byKey, k)
-	}
-	return out
 }
 
 // goInspect looks at the disk behind an entry, in a goroutine of its own: a
@@ -211,7 +87,8 @@ func (a *Agent) inspect(ctx context.Context, k key) (again bool) {
 		sl.looking = false
 		if err == nil {
 			sl.looked = true
-			touched = a.slots.set(k, sl, d)
+			touched = append(a.slots.set(k, sl, d), a.slots.waiting[k]...)
+			delete(a.slots.waiting, k)
 		}
 	}
 	a.slots.mu.Unlock()

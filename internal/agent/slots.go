@@ -1,0 +1,150 @@
+package agent
+
+import (
+	"errors"
+	"io/fs"
+	"slices"
+	"sync"
+
+	"github.com/berth-storage/berth/internal/config"
+	"github.com/berth-storage/berth/internal/volume"
+)
+
+// slots is what discovery knows: each entry, and the disk behind it once that
+// was looked at.
+type slots struct {
+	mu      sync.Mutex // guards the rest
+	byKey   map[key]*slot
+	byID    map[volume.ID][]key
+	scanned map[string]bool     // classes whose directory was read at the last scan
+	waiting map[key][]volume.ID // who asked about a place of which nothing could be said yet
+}
+
+type slot struct {
+	entry   entry
+	class   config.Class
+	disk    *volume.Disk // nil until it was looked at, and for what is no volume
+	looked  bool         // an inspection of this very entry has ended without error
+	looking bool         // an inspection is under way
+	again   bool         // the entry changed, or a rescan is due, while it was
+}
+
+func newSlots() *slots {
+	return &slots{byKey: map[key]*slot{}, byID: map[volume.ID][]key{}, scanned: map[string]bool{}, waiting: map[key][]volume.ID{}}
+}
+
+// find returns the disk with an identity. known is false while nothing can be
+// said about it: its directory could not be read, or what lies at its place was
+// not looked at yet; the volume is kicked when that has changed. prefer is the
+// place where it was last.
+func (s *slots) find(id volume.ID, prefer key) (found slot, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	keys := s.byID[id]
+	if slices.Contains(keys, prefer) {
+		return *s.byKey[prefer], true
+	}
+	if len(keys) > 0 {
+		return *s.byKey[keys[0]], true
+	}
+	if known = s.knows(prefer); !known && !slices.Contains(s.waiting[prefer], id) {
+		s.waiting[prefer] = append(s.waiting[prefer], id)
+	}
+	return slot{}, known
+}
+
+// knows reports whether it is certain what lies at a place, or that nothing
+// does. The caller holds mu.
+func (s *slots) knows(k key) bool {
+	at := s.byKey[k]
+	return s.scanned[k.class] && (at == nil || at.looked)
+}
+
+// at returns the volume at a place.
+func (s *slots) at(k key) (volume.ID, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sl := s.byKey[k]; sl != nil && sl.disk != nil {
+		return volume.IDOf(sl.disk.Identity), true
+	}
+	return "", false
+}
+
+// set puts a disk into a slot, or takes it out with nil, and returns the
+// volumes that this concerns. The caller holds mu.
+func (s *slots) set(k key, sl *slot, d *volume.Disk) []volume.ID {
+	var touched []volume.ID
+	if sl.disk != nil {
+		old := volume.IDOf(sl.disk.Identity)
+		s.byID[old] = slices.DeleteFunc(s.byID[old], func(x key) bool { return x == k })
+		if len(s.byID[old]) == 0 {
+			delete(s.byID, old)
+		}
+		touched = append(touched, old)
+	}
+	sl.disk = d
+	if d != nil {
+		id := volume.IDOf(d.Identity)
+		s.byID[id] = append(s.byID[id], k)
+		touched = append(touched, id)
+	}
+	return touched
+}
+
+// change is what a scan has changed.
+type change struct {
+	volumes []volume.ID
+	gone    []key
+}
+
+// update takes in a scan's result and calls inspect for each entry that must
+// be looked at.
+func (s *slots) update(entries []entry, classes map[string]config.Class, errs map[string]error, full bool, inspect func(key)) change {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out change
+	s.scanned = map[string]bool{}
+	for name := range classes {
+		s.scanned[name] = errs[name] == nil || errors.Is(errs[name], fs.ErrNotExist)
+	}
+	seen := make(map[key]bool, len(entries))
+	for _, e := range entries {
+		k := e.key()
+		seen[k] = true
+		sl := s.byKey[k]
+		if sl != nil && sl.entry == e && sl.class == classes[e.Class] && !full {
+			continue
+		}
+		if sl == nil {
+			sl = &slot{}
+			s.byKey[k] = sl
+		}
+		if sl.entry != e {
+			out.volumes = append(out.volumes, s.set(k, sl, nil)...)
+			sl.looked = false
+		}
+		sl.entry, sl.class = e, classes[e.Class]
+		if sl.looking {
+			sl.again = true
+			continue
+		}
+		sl.looking = true
+		inspect(k)
+	}
+	for k, sl := range s.byKey {
+		_, managed := classes[k.class]
+		if seen[k] || managed && !s.scanned[k.class] {
+			continue
+		}
+		out.volumes = append(out.volumes, s.set(k, sl, nil)...)
+		out.gone = append(out.gone, k)
+		delete(s.byKey, k)
+	}
+	for k, ids := range s.waiting {
+		if s.knows(k) {
+			out.volumes = append(out.volumes, ids...)
+			delete(s.waiting, k)
+		}
+	}
+	return out
+}
