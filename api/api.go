@@ -28,8 +28,6 @@ const (
 	AnnProvisionedBy = "pv.kubernetes.io/provisioned-by"
 	// AnnIdentity is the identity of the disk or filesystem behind the volume.
 	AnnIdentity = Driver + "/identity"
-	// AnnState is the volume's state as the agent's journal has it.
-	AnnState = Driver + "/state"
 )
 
 // Finalizer is on each PersistentVolume that an agent publishes. While it is
@@ -44,11 +42,9 @@ const (
 	ReasonEntryRefused  = "EntryRefused"
 	ReasonDirMissing    = "DiscoveryDirMissing"
 	ReasonDiskGone      = "DiskGone"
-	ReasonDiskBack      = "DiskBack"
 	ReasonQuarantined   = "Quarantined"
 	ReasonWipeFailed    = "WipeFailed"
 	ReasonPublishFailed = "PublishFailed"
-	ReasonWiped         = "Wiped"
 )
 
 // Standard paths on a node.

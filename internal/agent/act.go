@@ -73,6 +73,9 @@ func (a *Agent) confirm(ctx context.Context, id volume.ID, s *situation) error {
 	}
 	if pv != nil {
 		if v, ok := publish.View(pv); ok && volume.IDOf(v.Identity) == id {
+			if value := publish.NodeLabelValue(a.node.Name); pv.Labels[api.LabelNode] != value {
+				return fmt.Errorf("PV %s has lost its label; put it back: kubectl label pv %s --overwrite %s=%s", name, name, api.LabelNode, value)
+			}
 			a.store.Put(pv)
 			return nil
 		}

@@ -70,9 +70,10 @@ type Agent struct {
 	events  chan event
 
 	current    atomic.Pointer[config.Agent]
-	configSum  [32]byte // of the file in force; used by the loop alone
-	discovered atomic.Bool
-	failures   sync.Map // volume.ID → how often in a row an action failed
+	configSum  [32]byte    // of the file in force; used by the loop alone
+	reloadDue  atomic.Bool // the file, or what it was checked against, may have changed
+	discovered atomic.Bool // the discovery directories have been read once
+	failures   sync.Map    // volume.ID → how often in a row an action failed
 	requests   chan struct{}
 	inspecting chan struct{}
 	rescan     chan bool // true: look at everything again
@@ -92,7 +93,7 @@ func newAgent(ctx context.Context, node publish.Node, m machine, c cluster, j jo
 		node: corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: types.UID(node.Name)}}
 	a.volumes = newWorkers(ctx, &a.running, a.reconcile)
 	a.store = publish.NewStore(a.pvChanged, a.kickAll)
-	a.classes = publish.NewClasses(func() { a.trigger(false) })
+	a.classes = publish.NewClasses(a.configChanged)
 	a.metrics.watch(a)
 	for _, r := range j.All() {
 		a.metrics.state(r)
@@ -150,7 +151,6 @@ func Run(ctx context.Context, o Options) error {
 		a.running.Wait()
 		return nil // ctx has ended
 	}
-	a.reports.node.UID = types.UID(a.node.Name)
 	a.log.Info("agent started", "node", a.node.Name, "config", o.ConfigFile, "state", o.StateDir)
 
 	a.running.Go(func() { a.writeEvents(ctx) })
@@ -162,7 +162,7 @@ func Run(ctx context.Context, o Options) error {
 	a.watch(ctx, "discovery directories", dirs.run, nil)
 	a.watch(ctx, "configuration", func(ctx context.Context, changed func()) error {
 		return config.Watch(ctx, o.ConfigFile, changed)
-	}, func() { a.trigger(false) })
+	}, a.configChanged)
 
 	a.loop(ctx, func() { a.reload(o.ConfigFile, o.AllowedDirs, dirs) })
 	a.volumes.stop()
@@ -170,9 +170,16 @@ func Run(ctx context.Context, o Options) error {
 	return nil
 }
 
+// configChanged asks for a look at the configuration file and, with it, a scan.
+func (a *Agent) configChanged() {
+	a.reloadDue.Store(true)
+	a.trigger(false)
+}
+
 // loop scans when something has happened, and at the rescan interval. It ends
 // with ctx.
 func (a *Agent) loop(ctx context.Context, reload func()) {
+	a.reloadDue.Store(true)
 	a.trigger(true)
 	var slow <-chan time.Time
 	for {
@@ -184,7 +191,9 @@ func (a *Agent) loop(ctx context.Context, reload func()) {
 		case <-slow:
 			full = true
 		}
-		reload()
+		if a.reloadDue.Swap(false) || full {
+			reload()
+		}
 		a.discover(ctx, full)
 		if cfg := a.config(); cfg != nil {
 			slow = time.After(cfg.RescanInterval)

@@ -130,7 +130,8 @@ func (s *Store) Update(obj any) error {
 	return nil
 }
 
-// Delete takes a PV out.
+// Delete takes a PV out. One that was not being deleted has only left the
+// watch, because its label was changed, and is not taken to be gone.
 func (s *Store) Delete(obj any) error {
 	pv, ok := obj.(*corev1.PersistentVolume)
 	if !ok {
@@ -141,7 +142,9 @@ func (s *Store) Delete(obj any) error {
 	if ok && s.byID[id].UID == string(pv.UID) {
 		delete(s.byID, id)
 		delete(s.idOf, pv.Name)
-		s.gone[id] = string(pv.UID)
+		if pv.DeletionTimestamp != nil {
+			s.gone[id] = string(pv.UID)
+		}
 	}
 	s.mu.Unlock()
 	if ok {
