@@ -62,16 +62,16 @@ func (t tier) run(ctx context.Context, root string, out *os.File) *tally {
 	tally := &tally{tier: t.name}
 	defer func() { tally.took = time.Since(began) }()
 	for _, module := range modules {
+		if ctx.Err() != nil {
+			tally.fail("tier "+t.name, "interrupted before it was done")
+			return tally
+		}
 		args, err := t.command(root, module)
 		if err != nil {
 			tally.fail("tier "+t.name, err.Error())
 		}
 		if args == nil {
 			continue
-		}
-		if ctx.Err() != nil {
-			tally.fail("tier "+t.name, "interrupted before it ran")
-			return tally
 		}
 		s := newStream(t, tally, out)
 		if err := test(ctx, root, args, s); err != nil && tally.failed == 0 {
