@@ -51,14 +51,17 @@ func NewLoop(t testing.TB, size int64) string {
 		if err := waitFor(func() bool { _, err := os.Stat(path); return err == nil }); err != nil {
 			t.Skipf("no device node %s: %v", path, err)
 		}
-		err = attach(path, file)
+		dev, err := attach(path, file)
 		if errors.Is(err, unix.EBUSY) {
 			continue
 		}
 		if err != nil {
 			t.Fatalf("attaching %s: %v", path, err)
 		}
-		t.Cleanup(func() { detach(t, path, file.Name()) })
+		t.Cleanup(func() {
+			dev.Close()
+			detach(t, path, file.Name())
+		})
 		return path
 	}
 	t.Fatal("attaching a loop device: every free one was taken by someone else")
@@ -66,19 +69,25 @@ func NewLoop(t testing.TB, size int64) string {
 }
 
 // attach binds file to the loop device at path, atomically with its settings.
-func attach(path string, file *os.File) error {
+// The kernel detaches it by itself when the device that is returned is closed
+// and nothing else uses it: also when the test's process is killed.
+func attach(path string, file *os.File) (*os.File, error) {
 	dev, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer dev.Close()
-	conf := unix.LoopConfig{Fd: uint32(file.Fd())}
+	conf := unix.LoopConfig{Fd: uint32(file.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR}}
 	copy(conf.Info.File_name[:len(conf.Info.File_name)-1], file.Name())
-	if err := unix.IoctlLoopConfigure(int(dev.Fd()), &conf); err != nil {
-		return err
+	err = unix.IoctlLoopConfigure(int(dev.Fd()), &conf)
+	if err == nil {
+		// The last user may have made the device read-only, which outlasts it.
+		err = unix.IoctlSetPointerInt(int(dev.Fd()), unix.BLKROSET, 0)
 	}
-	// The last user may have made the device read-only, which outlasts it.
-	return unix.IoctlSetPointerInt(int(dev.Fd()), unix.BLKROSET, 0)
+	if err != nil {
+		dev.Close()
+		return nil, err
+	}
+	return dev, nil
 }
 
 // detach frees the loop device at path if it is still the one on backing.
