@@ -85,6 +85,32 @@ func TestMoveKeeps(t *testing.T) {
 	}
 }
 
+// TestUnprotectEntryOpensNothing: a socket cannot be opened, opening a device
+// may do things, and a link's target is none of the tree's.
+func TestUnprotectEntryOpensNothing(t *testing.T) {
+	base := hosttest.NewFS(t, "ext4", 64*hosttest.MiB)
+	in := func(name string) string { return filepath.Join(base, name) }
+	must(t, unix.Mknod(in("socket"), unix.S_IFSOCK|0o600, 0))
+	must(t, unix.Mknod(in("device"), unix.S_IFBLK|0o600, int(unix.Mkdev(0xfff, 1)))) // of no driver
+	must(t, unix.Mkfifo(in("fifo"), 0o600))
+	must(t, os.WriteFile(in("file"), nil, 0o600))
+	must(t, os.Symlink("file", in("link")))
+	f, err := os.Open(in("file"))
+	must(t, err)
+	must(t, errors.Join(unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, 0x10), f.Close())) // immutable
+	tree, err := host.OpenTree(base, func(int) error { return nil })
+	must(t, err)
+	defer tree.Shut()
+	for _, name := range []string{"socket", "device", "fifo", "link"} {
+		if cleared, err := tree.UnprotectEntry(tree.Root(), name); cleared || err != nil {
+			t.Errorf("%s: %v, %v; want nothing cleared", name, cleared, err)
+		}
+	}
+	if cleared, err := tree.UnprotectEntry(tree.Root(), "file"); !cleared || err != nil {
+		t.Errorf("file: %v, %v; want its flag cleared", cleared, err)
+	}
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

@@ -251,11 +251,7 @@ func (r *removal) moveUp(d, top *host.Dir, name string) (moved bool, err error) 
 			if gone(err) {
 				return true, nil
 			}
-			if errors.Is(err, unix.EPERM) {
-				if cleared, flagErr := r.unprotect(d, name); flagErr != nil || !cleared {
-					break
-				}
-			} else if !errors.Is(err, unix.EEXIST) {
+			if !errors.Is(err, unix.EEXIST) {
 				break
 			}
 		}
