@@ -1,11 +1,34 @@
 # Targets carry no logic: each calls one program or script.
 .DEFAULT_GOAL := help
 GO ?= go
+# What `berth version` says; empty for what the Go tool knows.
+VERSION ?=
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 build: ## Build berth and kubectl-berth into bin/
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/ ./cmd/...
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/...
 
-.PHONY: help build
+check: ## Check format, vet, staticcheck, generated files, import law and pure tests; under a minute
+	$(GO) run ./test/check
+
+test: ## Run every tier of tests: pure, script, root, cluster; as root
+	$(GO) run ./test/tiers
+
+bench: ## Measure Berth on a real cluster; the figures go to bench/out/; as root
+	$(GO) run -C test/cluster ./cmd/bench
+
+demo: ## Start a real cluster with Berth on it and show its whole job; as root
+	$(GO) run -C test/cluster ./cmd/cluster demo
+
+up: ## Start the cluster with Berth and disks, without the story; as root
+	$(GO) run -C test/cluster ./cmd/cluster up
+
+down: ## Stop the cluster and leave nothing of it behind; as root
+	$(GO) run -C test/cluster ./cmd/cluster down
+
+fmt: ## Format the Go files
+	gofmt -w api cmd deploy internal test
+
+.PHONY: help build check test bench demo up down fmt

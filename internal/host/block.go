@@ -66,13 +66,23 @@ func openBlock(path string) (int, error) {
 	fd, err := unix.Open("/proc/self/fd/"+strconv.Itoa(handle), flags, 0)
 	switch err {
 	case nil:
-		return fd, nil
 	case unix.EBUSY:
 		return -1, ErrBusy
-	case unix.EROFS, unix.EACCES: // EACCES is what the kernel says of a read-only device, even to root
-		return -1, fmt.Errorf("%w (%w)", ErrReadOnly, err)
+	case unix.EROFS:
+		return -1, ErrReadOnly
+	default:
+		return -1, err
 	}
-	return -1, err
+	// The kernel opens a read-only device for writing, and then fails writes.
+	readOnly, err := unix.IoctlGetUint32(fd, unix.BLKROGET)
+	if err == nil && readOnly != 0 {
+		err = ErrReadOnly
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
 }
 
 // Path is the path that the device was opened by.

@@ -214,7 +214,7 @@ func deepen(t *testing.T, path string, levels int) {
 	for n := range levels {
 		must(t, unix.Mkdirat(fd, "directory", 0o755))
 		if n%100 == 0 {
-			must(t, unix.Mknodat(fd, "file", unix.S_IFREG|0o600, 0))
+			must(t, unix.Mknodat(fd, "beside", unix.S_IFREG|0o600, 0))
 		}
 		next, err := unix.Openat(fd, "directory", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 		must(t, err)

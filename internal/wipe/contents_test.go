@@ -139,7 +139,7 @@ func TestContentsVerifies(t *testing.T) {
 		want    error
 		text    string
 	}{
-		"entry left":          {func(f *fakeTree) { f.hidden = "file" }, ErrLeft, `"file" in "."`},
+		"entry left":          {func(f *fakeTree) { f.hidden = "empty" }, ErrLeft, `"empty" in "."`},
 		"entry stays":         {func(f *fakeTree) { f.lasting = "file" }, ErrChanging, ""},
 		"attribute left":      {func(f *fakeTree) { f.xattrs = []string{"user.tenant"} }, ErrLeft, `"user.tenant" of "."`},
 		"four left":           {func(f *fakeTree) { f.xattrs = []string{"user.a", "user.b", "user.c", "user.d"} }, ErrLeft, `"user.c" of "." and more`},

@@ -21,8 +21,8 @@ import (
 // cannot leave it, are moved up to its top, which thus is above maxDepth.
 // What cannot be moved, as on a full filesystem, is followed to hardDepth.
 const (
-	maxDepth          = 32
-	maxSubvolumeDepth = 16
+	maxDepth          = 16
+	maxSubvolumeDepth = 8
 	hardDepth         = 512
 )
 

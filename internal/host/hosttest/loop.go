@@ -74,7 +74,11 @@ func attach(path string, file *os.File) error {
 	defer dev.Close()
 	conf := unix.LoopConfig{Fd: uint32(file.Fd())}
 	copy(conf.Info.File_name[:len(conf.Info.File_name)-1], file.Name())
-	return unix.IoctlLoopConfigure(int(dev.Fd()), &conf)
+	if err := unix.IoctlLoopConfigure(int(dev.Fd()), &conf); err != nil {
+		return err
+	}
+	// The last user may have made the device read-only, which outlasts it.
+	return unix.IoctlSetPointerInt(int(dev.Fd()), unix.BLKROSET, 0)
 }
 
 // detach frees the loop device at path if it is still the one on backing.

@@ -1,0 +1,3 @@
+module example.com/interrupt
+
+go 1.26.0
