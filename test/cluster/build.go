@@ -11,10 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/berth-storage/berth/test/cluster/internal/image"
 	"github.com/berth-storage/berth/test/cluster/internal/part"
 	"github.com/berth-storage/berth/test/cluster/internal/progress"
-	"github.com/berth-storage/berth/test/cluster/internal/state"
 )
 
 // preparation is all that is built before a cluster can start.
@@ -24,9 +22,18 @@ type preparation struct {
 	parts   []part.Part
 	missing []part.Part // not in the cache
 	program string      // cmd/cluster, once built
+	// berth says that Berth's image is wanted, newRoot that its lower part is
+	// not in the cache.
+	berth, newRoot bool
 }
 
-func newPreparation(ctx context.Context, root string) (*preparation, error) {
+// Names of steps, as the progress shows them.
+const (
+	stepOwn  = "build the cluster's own programs"
+	stepRoot = "make a Debian root directory for Berth's image"
+)
+
+func newPreparation(ctx context.Context, root string, berth bool) (*preparation, error) {
 	version, err := exec.CommandContext(ctx, "go", "version").Output()
 	if err != nil {
 		return nil, fmt.Errorf("finding Go: %w; install Go 1.26 or newer and put it into PATH", err)
@@ -35,7 +42,7 @@ func newPreparation(ctx context.Context, root string) (*preparation, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &preparation{root: root, builder: &part.Builder{
+	p := &preparation{root: root, berth: berth, builder: &part.Builder{
 		Root: root, Cache: cache, Go: strings.TrimSpace(string(version)),
 	}}
 	if p.parts, err = part.Parts(root); err != nil {
@@ -49,6 +56,17 @@ func newPreparation(ctx context.Context, root string) (*preparation, error) {
 		if !ok {
 			p.missing = append(p.missing, x)
 		}
+	}
+	if berth {
+		base, err := berthRoot()
+		if err != nil {
+			return nil, err
+		}
+		cached, err := base.Cached()
+		if err != nil {
+			return nil, err
+		}
+		p.newRoot = !cached
 	}
 	return p, nil
 }
@@ -72,12 +90,14 @@ func (p *preparation) steps() []string {
 	for _, x := range p.missing {
 		steps = append(steps, "build "+x.Name)
 	}
-	return append(steps, "build the cluster's own programs")
+	if p.newRoot {
+		steps = append(steps, stepRoot)
+	}
+	return steps
 }
 
-// build builds what is missing, links everything into dir/bin, and returns the
-// programs' paths by name.
-func (p *preparation) build(ctx context.Context, line *progress.Line, dir string) (map[string]string, error) {
+// buildParts builds what is missing in the cache.
+func (p *preparation) buildParts(ctx context.Context, line *progress.Line) error {
 	p.builder.Report = func(e part.Event) {
 		if e.Total > 0 {
 			line.Detail("%d of at most %d packages", e.Done, e.Total)
@@ -88,8 +108,25 @@ func (p *preparation) build(ctx context.Context, line *progress.Line, dir string
 	for _, x := range p.missing {
 		line.Step()
 		if err := p.builder.Build(ctx, x); err != nil {
-			return nil, err
+			return err
 		}
+	}
+	if !p.newRoot {
+		return nil
+	}
+	line.Step()
+	base, err := berthRoot()
+	if err != nil {
+		return err
+	}
+	return base.Make(ctx)
+}
+
+// build builds what is missing, links everything into dir/bin, and returns the
+// programs' paths by name.
+func (p *preparation) build(ctx context.Context, line *progress.Line, dir string) (map[string]string, error) {
+	if err := p.buildParts(ctx, line); err != nil {
+		return nil, err
 	}
 	line.Step()
 	programs := map[string]string{}
@@ -128,34 +165,6 @@ func (p *preparation) ownPrograms(ctx context.Context, bin string) error {
 		return fmt.Errorf("building the cluster's own programs: %w\n%s", err, out)
 	}
 	return nil
-}
-
-// images assembles the images that every cluster has.
-func (p *preparation) images(ctx context.Context, dir string) ([]state.Image, error) {
-	pause, err := image.Pause(PauseImage, filepath.Join(dir, "bin", "pause"))
-	if err != nil {
-		return nil, err
-	}
-	busybox, err := image.Busybox(ctx, BusyboxImage, "/bin/busybox")
-	if err != nil {
-		return nil, err
-	}
-	var all []state.Image
-	for _, i := range []image.Image{pause, busybox} {
-		record, err := writeImage(dir, i)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, record)
-	}
-	return all, nil
-}
-
-func writeImage(dir string, i image.Image) (state.Image, error) {
-	file := strings.NewReplacer("/", "_", ":", "_").Replace(i.Name) + ".tar"
-	path := filepath.Join(dir, "images", file)
-	digest, err := i.Write(path)
-	return state.Image{Name: i.Name, File: path, Digest: digest}, err
 }
 
 func relink(target, link string) error {

@@ -46,6 +46,9 @@ type Options struct {
 	Nodes int
 	// Disks that each node starts with; DefaultDisks if nil, none if empty.
 	Disks []Disk
+	// Berth builds Berth's image from the work tree and gives it to the nodes,
+	// ready for InstallBerth.
+	Berth bool
 	// StockControllers leaves the controller manager its own limit of 20
 	// requests a second, which is raised otherwise.
 	StockControllers bool
@@ -141,7 +144,10 @@ func (c *Cluster) Program(name string) string { return filepath.Join(c.dir, "bin
 func (c *Cluster) LogDir() string { return filepath.Join(c.dir, "logs") }
 
 // Status is what the supervisor knows: phases, components, nodes and disks.
-func (c *Cluster) Status(ctx context.Context) (*supervisor.Status, error) {
+type Status = supervisor.Status
+
+// Status asks the supervisor.
+func (c *Cluster) Status(ctx context.Context) (*Status, error) {
 	return c.client.Status(ctx)
 }
 

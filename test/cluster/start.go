@@ -22,6 +22,13 @@ import (
 // ErrRuns says that the directory has a running cluster already.
 var ErrRuns = errors.New("the cluster runs already")
 
+// Names of steps; the first two are the supervisor's phases.
+const (
+	stepControl = supervisor.ControlPlane
+	stepNodes   = supervisor.Nodes
+	stepReady   = "nodes Ready"
+)
+
 // readyPatience is how long the nodes may take to be Ready, once they run.
 const readyPatience = 2 * time.Minute
 
@@ -61,6 +68,26 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	return c, nil
 }
 
+// Build builds all parts that are not cached, and starts nothing.
+func Build(ctx context.Context, out io.Writer) error {
+	root, err := FindRoot()
+	if err != nil {
+		return err
+	}
+	p, err := newPreparation(ctx, root, false)
+	if err != nil || len(p.missing) == 0 {
+		return err
+	}
+	facts := preflight.Machine(p.builder.Cache, p.builder.Cache)
+	if err := preflight.CheckBuild(facts); err != nil {
+		return err
+	}
+	line := progress.New(out, p.steps()...)
+	err = p.buildParts(ctx, line)
+	line.Close(err != nil)
+	return err
+}
+
 func newStart(ctx context.Context, o Options) (*start, error) {
 	root, err := FindRoot()
 	if err != nil {
@@ -83,7 +110,7 @@ func newStart(ctx context.Context, o Options) (*start, error) {
 		return nil, fmt.Errorf("finding the cluster's directory: %w", err)
 	}
 	s := &start{Options: o, root: root, dir: dir}
-	if s.parts, err = newPreparation(ctx, root); err != nil {
+	if s.parts, err = newPreparation(ctx, root, o.Berth); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -127,7 +154,7 @@ func (s *start) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	s.line = progress.New(s.Out, append(steps, "images", "network", "control plane", "nodes", "nodes Ready")...)
+	s.line = progress.New(s.Out, append(steps, stepOwn, "images", "network", stepControl, stepNodes, stepReady)...)
 	return nil
 }
 
@@ -180,8 +207,15 @@ func (s *start) run(ctx context.Context) error {
 		return err
 	}
 	s.line.Step()
-	if s.state.Images, err = s.parts.images(ctx, s.dir); err != nil {
+	if s.state.Images, err = stockImages(ctx, s.dir); err != nil {
 		return err
+	}
+	if s.Berth {
+		img, err := buildBerth(ctx, s.root, s.dir)
+		if err != nil {
+			return err
+		}
+		s.state.Images = append(s.state.Images, img)
 	}
 	if err := s.state.Save(); err != nil {
 		return err
@@ -193,14 +227,13 @@ func (s *start) run(ctx context.Context) error {
 	if err := s.follow(ctx); err != nil {
 		return err
 	}
-	s.line.Step()
+	s.line.StepTo(stepReady)
 	return s.awaitNodes(ctx)
 }
 
 // follow waits for the supervisor to have started everything.
 func (s *start) follow(ctx context.Context) error {
 	client := supervisor.NewClient(s.dir)
-	phase := "network"
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -220,9 +253,8 @@ func (s *start) follow(ctx context.Context) error {
 			return errors.New(st.Error)
 		case st.Phase == supervisor.Ready:
 			return nil
-		case st.Phase != phase:
-			phase = st.Phase
-			s.line.Step()
+		default:
+			s.line.StepTo(st.Phase)
 		}
 	}
 }

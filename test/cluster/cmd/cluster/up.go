@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,22 +12,37 @@ import (
 
 func (a *app) up() *cobra.Command {
 	var o cluster.Options
+	noBerth := false
 	cmd := &cobra.Command{
-		Use: "up", Short: "Build what is missing and start the cluster",
+		Use: "up", Short: "Build what is missing, start the cluster and install Berth",
+		Long: "Build what is missing, start the cluster and install Berth. If the cluster runs already, only bring Berth up to date with the work tree.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			begun := time.Now()
-			o.Dir, o.Out = a.dir, a.out
+			o.Dir, o.Out, o.Berth = a.dir, a.out, !noBerth
 			c, err := cluster.Start(cmd.Context(), o)
+			if errors.Is(err, cluster.ErrRuns) {
+				fmt.Fprintln(a.out, "the cluster runs already")
+				if c, err = a.attach(); err == nil && !noBerth {
+					_, err = c.LoadBerth(cmd.Context())
+				}
+			}
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(a.out, "the cluster runs, after %.1f s\n  export KUBECONFIG=%s\n  %s get nodes\n",
+			if !noBerth {
+				fmt.Fprintln(a.out, "installing Berth from its chart …")
+				if err := c.InstallBerth(cmd.Context()); err != nil {
+					return err
+				}
+			}
+			fmt.Fprintf(a.out, "the cluster runs, after %.1f s\n  export KUBECONFIG=%s\n  %s get nodes,pv\n",
 				time.Since(begun).Seconds(), c.Kubeconfig(), c.Program("kubectl"))
 			return nil
 		},
 	}
 	cmd.Flags().IntVar(&o.Nodes, "nodes", 2, "how many nodes")
+	cmd.Flags().BoolVar(&noBerth, "no-berth", false, "do not build and install Berth")
 	cmd.Flags().BoolVar(&o.StockControllers, "stock-controllers", false,
 		"leave the controller manager its own limit of 20 requests a second")
 	return cmd

@@ -72,7 +72,7 @@ func Berth(name, root, program string) (Image, error) {
 		return Image{}, err
 	}
 	return Image{Name: name, Layers: []Layer{FileLayer(root), layer}, Config: v1.Config{
-		Entrypoint: []string{"/usr/local/bin/berth", "agent"},
-		Env:        []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+		Entrypoint: []string{"/usr/local/bin/berth"}, Cmd: []string{"agent"}, // as in deploy/image/Dockerfile
+		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 	}}, nil
 }

@@ -74,6 +74,12 @@ func Check(f Facts, cold bool) error {
 	return errors.New(b.String())
 }
 
+// CheckBuild says what keeps the machine from building the parts alone.
+func CheckBuild(f Facts) error {
+	f.Kernel, f.Namespaces, f.Controllers, f.Loop, f.Root = needed, neededNamespaces, nil, true, true
+	return Check(f, true)
+}
+
 // Problems lists what is wrong with the machine.
 func Problems(f Facts, cold bool) []Problem {
 	if f.OS != "linux" {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -67,6 +68,20 @@ func (l *Line) Step() {
 	if !l.terminal {
 		fmt.Fprintf(l.out, "%s …\n", l.text())
 	}
+}
+
+// StepTo goes on to the named step, over those before it. A step that is not
+// ahead, or not in the list, changes nothing.
+func (l *Line) StepTo(name string) {
+	for l.ahead(name) {
+		l.Step()
+	}
+}
+
+func (l *Line) ahead(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Contains(l.steps[l.next:], name)
 }
 
 // Detail says what goes on within the step.

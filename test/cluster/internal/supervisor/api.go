@@ -38,8 +38,12 @@ type Status struct {
 	Nodes      []NodeStatus     `json:"nodes"`
 }
 
-// Ready is the phase of a cluster that has started.
-const Ready = "ready"
+// Phases of a start, in order. Ready is that of a cluster that has started.
+const (
+	ControlPlane = "control plane"
+	Nodes        = "nodes"
+	Ready        = "ready"
+)
 
 // NodeStatus is what the supervisor knows of a node.
 type NodeStatus struct {

@@ -87,7 +87,7 @@ func (s *Supervisor) startControlPlane() error {
 		return err
 	}
 	close(s.apiReady)
-	s.enter("nodes")
+	s.enter(Nodes)
 	if err := s.start("kube-controller-manager", s.controllerFlags()...); err != nil {
 		return err
 	}

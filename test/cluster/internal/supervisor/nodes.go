@@ -8,7 +8,6 @@ import (
 	"net"
 	"os/exec"
 
-
 	"github.com/berth-storage/berth/test/cluster/internal/node"
 	"github.com/berth-storage/berth/test/cluster/internal/state"
 )
@@ -128,4 +127,3 @@ func (s *Supervisor) life(name string) (*life, error) {
 	}
 	return nil, fmt.Errorf("reaching node %s: %w", name, errNotRunning)
 }
-

@@ -100,7 +100,7 @@ func (s *Supervisor) boot() error {
 	if err := s.makeKeys(); err != nil {
 		return err
 	}
-	s.enter("control plane")
+	s.enter(ControlPlane)
 	var names []string
 	for _, n := range s.state.Nodes {
 		names = append(names, n.Name)
