@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,12 +13,14 @@ import (
 // until ctx ends. The kernel wakes a reader that polls /proc/self/mountinfo
 // for POLLPRI (proc_pid_mountinfo(5)).
 func WatchMounts(ctx context.Context, changed func()) error {
-	f, err := os.Open("/proc/self/mountinfo")
+	// Not by os.Open: that adds the file to the poller of Go's runtime. A change
+	// is reported once per open file, so the poller would take some of them.
+	fd, err := unix.Open("/proc/self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("watching mounts: %w", err)
 	}
-	defer f.Close()
-	return pollLoop(ctx, "watching mounts", int(f.Fd()), unix.POLLPRI, func(revents int16) error {
+	defer unix.Close(fd)
+	return pollLoop(ctx, "watching mounts", fd, unix.POLLPRI, func(revents int16) error {
 		changed()
 		return nil
 	})
