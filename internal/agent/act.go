@@ -21,8 +21,11 @@ func (a *Agent) act(ctx context.Context, id volume.ID, s *situation, d volume.De
 		return halt, nil
 	case volume.Wait:
 		message := d.Message
-		if d.Cause == volume.Refused {
+		switch d.Cause {
+		case volume.Refused:
 			message = refusal(s.slot, message)
+		case volume.Held:
+			message = fmt.Sprintf("volume %s (class %s, %q) is quarantined: %s; it is held back until a person decides", id, s.in.Record.Class, s.in.Record.Entry, message)
 		}
 		a.reportVolume(id, *s, reasonOf(d.Cause), message)
 		return halt, nil

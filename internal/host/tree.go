@@ -157,9 +157,6 @@ func (t *Tree) NestedMounts() ([]string, error) {
 func (t *Tree) Open(d *Dir, name string) (*Dir, error) {
 	path := join(d, name)
 	fd, err := openWithin(d, name, unix.O_RDONLY|unix.O_DIRECTORY)
-	if err == unix.ELOOP {
-		err = unix.ENOTDIR
-	}
 	if err != nil {
 		return nil, fmt.Errorf("opening %q: %w", path, err)
 	}

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"unsafe"
@@ -88,9 +87,6 @@ func unprotectEntry(d *Dir, name string) (bool, error) {
 	// Looked at through a descriptor that opens nothing, because opening a
 	// device or a FIFO for reading does things.
 	handle, err := openWithin(d, name, unix.O_PATH)
-	if errors.Is(err, unix.ELOOP) {
-		return false, nil
-	}
 	if err != nil {
 		return false, err
 	}

@@ -177,6 +177,16 @@ func TestBlockDirtyCache(t *testing.T) {
 	device.zeroed(t)
 }
 
+// TestBlockLateWriter: what another wrote through the page cache after the
+// zeroes is found, and not left to be written out after the verification.
+func TestBlockLateWriter(t *testing.T) {
+	device := newDevice(testSize)
+	o := BlockOptions{Checkpoint: func(int64) error { device.dirty = []byte{tenant}; return nil }}
+	if _, err := block(t.Context(), device, o); !errors.Is(err, ErrNotZero) {
+		t.Errorf("error: %v, want ErrNotZero", err)
+	}
+}
+
 // lying does not erase one byte.
 type lying struct {
 	*fakeDevice

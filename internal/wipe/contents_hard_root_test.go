@@ -20,6 +20,9 @@ import (
 	"github.com/berth-storage/berth/internal/wipe"
 )
 
+// tooDeep is a depth that no removal reaches unless it moves directories up.
+const tooDeep = 600
+
 // TestProtectedEntries: immutable and append-only files and directories go,
 // also where they keep a deep directory from being moved.
 func TestProtectedEntries(t *testing.T) {
@@ -31,7 +34,8 @@ func TestProtectedEntries(t *testing.T) {
 			write(t, in("append"), "x")
 			write(t, in("dir/sub/file"), "x")
 			must(t, os.Symlink("/etc", in("dir/link")))
-			deep := "deep" + strings.Repeat("/d", 40)
+			must(t, unix.Mknod(in("dir/socket"), unix.S_IFSOCK|0o600, 0))
+			deep := "deep" + strings.Repeat("/d", tooDeep)
 			write(t, in(deep+"/file"), "x")
 			run(t, "chattr", "+a", in("append"))
 			run(t, "chattr", "-R", "-f", "+i", in("immutable"), in("deep"))
@@ -93,10 +97,11 @@ func TestRootAsBefore(t *testing.T) {
 // each other.
 func TestProjects(t *testing.T) {
 	volume := hosttest.NewFS(t, "xfs", hosttest.MinFS)
-	deep := filepath.Join(volume, "a"+strings.Repeat("/d", 40))
-	must(t, os.MkdirAll(deep, 0o755))
+	deep := filepath.Join(volume, "a")
+	must(t, os.Mkdir(deep, 0o755))
+	run(t, "xfs_io", "-c", "chproj 43", "-c", "chattr +P", deep)
+	deepen(t, deep, tooDeep)
 	run(t, "xfs_io", "-c", "chproj 42", "-c", "chattr +P", volume)
-	run(t, "xfs_io", "-c", "chproj -R 43", filepath.Join(volume, "a"))
 	_, err := wipeAt(t, volume, wipe.ContentsOptions{})
 	must(t, err)
 	empty(t, volume)

@@ -21,7 +21,7 @@ func mine() ContentsOptions {
 }
 
 // deeper is a number of levels that makes a removal move directories up.
-const deeper = maxDepth + 4
+const deeper = maxDepth + 2
 
 // TestContentsCrash kills the wipe before and after each call to the machine,
 // starts it again, and wants the same end.

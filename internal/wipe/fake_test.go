@@ -78,7 +78,14 @@ func (f *fakeTree) NestedMounts() ([]string, error) {
 	return call(&f.fault, "NestedMounts", f.Tree.NestedMounts)
 }
 func (f *fakeTree) Open(d *host.Dir, name string) (*host.Dir, error) {
-	child, err := call(&f.fault, "Open", func() (*host.Dir, error) { return f.Tree.Open(d, name) })
+	var opened *host.Dir
+	child, err := call(&f.fault, "Open", func() (_ *host.Dir, err error) {
+		opened, err = f.Tree.Open(d, name)
+		return opened, err
+	})
+	if err != nil && opened != nil {
+		f.Tree.Close(opened) // as the end of a process does
+	}
 	return child, err
 }
 func (f *fakeTree) Rewind(d *host.Dir) error {

@@ -16,14 +16,13 @@ import (
 
 // How deep a removal goes, in directories that it holds open at a time. A
 // directory below maxDepth is moved up to the root first and removed from
-// there, so a tree of any depth needs few descriptors. A btrfs subvolume is
-// moved up from maxSubvolumeDepth on, and ordinary directories of one, which
-// cannot leave it, are moved up to its top, which thus is above maxDepth.
-// What cannot be moved, as on a full filesystem, is followed to hardDepth.
+// there, so a tree of any depth needs few descriptors. Where a directory cannot
+// leave its btrfs subvolume, it is moved up to the subvolume's top, which can
+// itself be moved to the root and so is not below maxDepth. What cannot be moved
+// at all, as on a full filesystem, is followed to hardDepth.
 const (
-	maxDepth          = 16
-	maxSubvolumeDepth = 8
-	hardDepth         = 512
+	maxDepth  = 16
+	hardDepth = 512
 )
 
 // maxRepeats is how often, over the whole wipe, a directory may be found not
@@ -192,12 +191,6 @@ func (r *removal) descend(ctx context.Context, d, top *host.Dir, name string, de
 		return err
 	}
 	if r.tree.Subvolume(d, child) {
-		if depth > maxSubvolumeDepth {
-			if moved, err := r.moveUp(d, r.tree.Root(), name); moved || err != nil && depth > hardDepth {
-				r.tree.Close(child)
-				return err
-			}
-		}
 		if err := r.tree.Unseal(child); err != nil {
 			r.tree.Close(child)
 			return err
@@ -258,11 +251,7 @@ func (r *removal) moveUp(d, top *host.Dir, name string) (moved bool, err error) 
 			if gone(err) {
 				return true, nil
 			}
-			if errors.Is(err, unix.EPERM) {
-				if cleared, flagErr := r.unprotect(d, name); flagErr != nil || !cleared {
-					break
-				}
-			} else if !errors.Is(err, unix.EEXIST) {
+			if !errors.Is(err, unix.EEXIST) {
 				break
 			}
 		}

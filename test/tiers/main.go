@@ -74,7 +74,7 @@ func (t tier) run(ctx context.Context, root string, out *os.File) *tally {
 			continue
 		}
 		s := newStream(t, tally, out)
-		if err := test(ctx, root, args, s); err != nil && tally.failed == 0 {
+		if err := test(ctx, root, args, t.ownMounts, s); err != nil && tally.failed == 0 {
 			tally.fail("go "+strings.Join(args, " "), err.Error())
 		}
 	}

@@ -27,13 +27,15 @@ type tier struct {
 	flags []string
 	// slow tiers tell of every test as it ends, and of those that take long.
 	slow bool
+	// ownMounts gives the tests a mount namespace.
+	ownMounts bool
 }
 
 // tiers, cheapest first.
 var tiers = []tier{
 	{name: "pure", flags: []string{"-timeout=5m"}},
 	{name: "script", tag: "script", flags: []string{"-count=1", "-timeout=10m"}},
-	{name: "root", tag: "root", flags: []string{"-count=1", "-p=1", "-timeout=10m"}},
+	{name: "root", tag: "root", flags: []string{"-count=1", "-p=1", "-timeout=10m"}, ownMounts: true},
 	{name: "cluster", tag: "cluster", flags: []string{"-count=1", "-p=1", "-timeout=30m"}, slow: true},
 }
 

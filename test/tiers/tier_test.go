@@ -103,7 +103,7 @@ func TestInterruptWaitsForCleanUp(t *testing.T) {
 	tally := &tally{tier: "cluster"}
 	var out bytes.Buffer
 	s := newStream(tier{name: "cluster"}, tally, &out)
-	if err := test(ctx, "testdata/interrupt", []string{"test", "-json", "-count=1", "."}, s); !errors.Is(err, errInterrupted) {
+	if err := test(ctx, "testdata/interrupt", []string{"test", "-json", "-count=1", "."}, false, s); !errors.Is(err, errInterrupted) {
 		t.Errorf("interrupted tests ended with %v", err)
 	}
 	if _, err := os.Stat(cleaned); err != nil {

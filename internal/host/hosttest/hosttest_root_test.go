@@ -4,6 +4,7 @@ package hosttest_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -39,6 +40,38 @@ func TestNewFSLeavesNothing(t *testing.T) {
 				t.Errorf("a loop device is still attached to %s", backing)
 			}
 		})
+	}
+}
+
+// TestNewFSInAnotherNamespace: a mount namespace that copied the mounts keeps
+// the device for a while, which is not the test's fault.
+func TestNewFSInAnotherNamespace(t *testing.T) {
+	if _, err := exec.LookPath("unshare"); err != nil {
+		t.Skip("unshare is not installed")
+	}
+	var holder *exec.Cmd
+	t.Cleanup(func() {
+		if holder != nil {
+			_ = holder.Process.Kill()
+			_ = holder.Wait()
+		}
+	})
+	ok := t.Run("use", func(t *testing.T) {
+		hosttest.NewFS(t, "ext4", 16*hosttest.MiB)
+		holder = exec.Command("unshare", "-m", "sh", "-c", "echo ready; exec sleep 60")
+		out, err := holder.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := holder.Start(); err != nil {
+			t.Skipf("no mount namespaces: %v", err)
+		}
+		if _, err := out.Read(make([]byte, 1)); err != nil {
+			t.Skipf("no mount namespaces: %v", err)
+		}
+	})
+	if !ok {
+		t.Error("the copy of the mount failed the test")
 	}
 }
 

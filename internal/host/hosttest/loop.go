@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
 
@@ -51,14 +52,17 @@ func NewLoop(t testing.TB, size int64) string {
 		if err := waitFor(func() bool { _, err := os.Stat(path); return err == nil }); err != nil {
 			t.Skipf("no device node %s: %v", path, err)
 		}
-		err = attach(path, file)
+		dev, err := attach(path, file)
 		if errors.Is(err, unix.EBUSY) {
 			continue
 		}
 		if err != nil {
 			t.Fatalf("attaching %s: %v", path, err)
 		}
-		t.Cleanup(func() { detach(t, path, file.Name()) })
+		t.Cleanup(func() {
+			dev.Close()
+			detach(t, path, file.Name())
+		})
 		return path
 	}
 	t.Fatal("attaching a loop device: every free one was taken by someone else")
@@ -66,19 +70,25 @@ func NewLoop(t testing.TB, size int64) string {
 }
 
 // attach binds file to the loop device at path, atomically with its settings.
-func attach(path string, file *os.File) error {
+// The kernel detaches it by itself when the device that is returned is closed
+// and nothing else uses it: also when the test's process is killed.
+func attach(path string, file *os.File) (*os.File, error) {
 	dev, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer dev.Close()
-	conf := unix.LoopConfig{Fd: uint32(file.Fd())}
+	conf := unix.LoopConfig{Fd: uint32(file.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR}}
 	copy(conf.Info.File_name[:len(conf.Info.File_name)-1], file.Name())
-	if err := unix.IoctlLoopConfigure(int(dev.Fd()), &conf); err != nil {
-		return err
+	err = unix.IoctlLoopConfigure(int(dev.Fd()), &conf)
+	if err == nil {
+		// The last user may have made the device read-only, which outlasts it.
+		err = unix.IoctlSetPointerInt(int(dev.Fd()), unix.BLKROSET, 0)
 	}
-	// The last user may have made the device read-only, which outlasts it.
-	return unix.IoctlSetPointerInt(int(dev.Fd()), unix.BLKROSET, 0)
+	if err != nil {
+		dev.Close()
+		return nil, err
+	}
+	return dev, nil
 }
 
 // detach frees the loop device at path if it is still the one on backing.
@@ -90,9 +100,16 @@ func detach(t testing.TB, path, backing string) {
 		return err == nil && string(b) == backing+"\n"
 	}
 	// The kernel detaches for good when the last user closes the device.
+	var holder string
+	tries := 0
 	err := waitFor(func() bool {
 		if !ours() {
 			return true
+		}
+		if tries++; tries%100 == 0 {
+			if holder = mountedBy(path); holder != "" {
+				return true
+			}
 		}
 		dev, err := os.OpenFile(path, os.O_RDWR, 0)
 		if err != nil {
@@ -102,9 +119,34 @@ func detach(t testing.TB, path, backing string) {
 		_ = unix.IoctlSetInt(int(dev.Fd()), unix.LOOP_CLR_FD, 0)
 		return false
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		t.Errorf("detaching %s: still attached to %s", path, backing)
+	case holder != "":
+		// A mount namespace that was made meanwhile has a copy of the test's
+		// mounts, which nobody here can unmount. The kernel has noted the wish.
+		t.Logf("%s is mounted in the mount namespace of process %s; it is detached when that ends", path, holder)
 	}
+}
+
+// mountedBy returns the ID of a process in whose mount namespace the device is
+// mounted, or nothing.
+func mountedBy(device string) string {
+	tables, _ := filepath.Glob("/proc/[0-9]*/mountinfo")
+	for _, table := range tables {
+		f, err := os.Open(table)
+		if err != nil {
+			continue // the process ended
+		}
+		mounts, _ := mountinfo.GetMountsFromReader(f, func(m *mountinfo.Info) (skip, stop bool) {
+			return m.Source != device, m.Source == device
+		})
+		f.Close()
+		if len(mounts) > 0 {
+			return filepath.Base(filepath.Dir(table))
+		}
+	}
+	return ""
 }
 
 // needRoot skips the test when it does not run as root.
