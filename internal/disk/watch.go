@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,13 +12,16 @@ import (
 // WatchMounts calls changed each time the mount table of this process changes,
 // until ctx ends. The kernel wakes a reader that polls /proc/self/mountinfo
 // for POLLPRI (proc_pid_mountinfo(5)).
+//
+// The file is not an os.File: Go's runtime would poll that too, and the kernel
+// tells of a change only the first who asks through a descriptor.
 func WatchMounts(ctx context.Context, changed func()) error {
-	f, err := os.Open("/proc/self/mountinfo")
+	fd, err := unix.Open("/proc/self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("watching mounts: %w", err)
 	}
-	defer f.Close()
-	return pollLoop(ctx, "watching mounts", int(f.Fd()), unix.POLLPRI, func(revents int16) error {
+	defer unix.Close(fd)
+	return pollLoop(ctx, "watching mounts", fd, unix.POLLPRI, func(int16) error {
 		changed()
 		return nil
 	})
