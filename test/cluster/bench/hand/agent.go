@@ -1,0 +1,137 @@
+package hand
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// patience is how long the agent may take to end when it is told to.
+const patience = 10 * time.Second
+
+// clockTick is the unit of the times in proc_pid_stat(5), USER_HZ, which is 100
+// on every architecture that Go runs on.
+const clockTick = 10 * time.Millisecond
+
+// agent is a running agent.
+type agent struct {
+	process *os.Process
+	ended   chan struct{} // closed when it has
+	err     error         // how it ended, once it has
+}
+
+// start starts the agent without a past. It dies with the hand.
+func (w *worker) start(args []string) (at time.Time, err error) {
+	if w.agent != nil {
+		return at, fmt.Errorf("starting the agent: it runs")
+	}
+	if err := os.RemoveAll(w.StateDir()); err != nil {
+		return at, fmt.Errorf("starting the agent: %w", err)
+	}
+	log, err := os.Create(w.LogFile())
+	if err != nil {
+		return at, fmt.Errorf("starting the agent: %w", err)
+	}
+	defer log.Close()
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	a := &agent{ended: make(chan struct{})}
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // the death signal goes with the thread that started it
+		at = time.Now()
+		err := cmd.Start()
+		a.process = cmd.Process
+		started <- err
+		if err == nil {
+			a.err = cmd.Wait()
+			close(a.ended)
+		}
+	}()
+	if err := <-started; err != nil {
+		return at, fmt.Errorf("starting the agent: %w", err)
+	}
+	w.agent = a
+	return at, nil
+}
+
+// stop ends the agent and removes its state. One that had ended by itself is
+// an error, with the end of its log.
+func (w *worker) stop() error {
+	a := w.agent
+	if a == nil {
+		return nil
+	}
+	w.agent = nil
+	select {
+	case <-a.ended:
+		return fmt.Errorf("stopping the agent: it had ended: %v; the end of its log:\n%s", a.err, tail(w.LogFile()))
+	default:
+	}
+	_ = a.process.Signal(syscall.SIGTERM) // an error means that it has just ended
+	select {
+	case <-a.ended:
+	case <-time.After(patience):
+		_ = a.process.Kill()
+		<-a.ended
+		return fmt.Errorf("stopping the agent: it did not end within %v", patience)
+	}
+	if err := os.RemoveAll(w.StateDir()); err != nil {
+		return fmt.Errorf("stopping the agent: %w", err)
+	}
+	return nil
+}
+
+// usage reads what the agent uses.
+func (a *agent) usage() (Resources, error) {
+	dir := filepath.Join("/proc", strconv.Itoa(a.process.Pid))
+	status, err := os.ReadFile(dir + "/status")
+	if err != nil {
+		return Resources{}, fmt.Errorf("reading the agent's usage: %w", err)
+	}
+	stat, err := os.ReadFile(dir + "/stat")
+	if err != nil {
+		return Resources{}, fmt.Errorf("reading the agent's usage: %w", err)
+	}
+	var r Resources
+	for line := range strings.Lines(string(status)) {
+		key, value, _ := strings.Cut(line, ":")
+		kib, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+		switch key {
+		case "VmRSS":
+			r.ResidentBytes = kib << 10
+		case "RssAnon":
+			r.AnonBytes = kib << 10
+		case "RssFile":
+			r.FileBytes = kib << 10
+		}
+	}
+	// Fields 14 and 15, utime and stime; the second, which may hold blanks,
+	// ends with the last bracket.
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	for _, field := range fields[11:13] {
+		ticks, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return Resources{}, fmt.Errorf("reading the agent's usage: %w", err)
+		}
+		r.CPU += time.Duration(ticks) * clockTick
+	}
+	return r, nil
+}
+
+// tail returns the last lines of a file.
+func tail(path string) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	return strings.Join(lines[max(0, len(lines)-15):], "\n")
+}

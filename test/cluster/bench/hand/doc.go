@@ -1,0 +1,69 @@
+// Package hand is the benchmark's hand inside a node: a process that mounts,
+// fills and looks into directories there, and runs the agent that is measured.
+//
+// The benchmark talks to it over its standard input and output, one request
+// and one answer a line, in JSON. It ends with its input, and takes away all
+// that it made. It measures nothing but the moments of its own system calls
+// and what the kernel says of the agent; it knows nothing of Kubernetes.
+package hand
+
+import "time"
+
+// Place is where a hand works. All paths are the node's.
+type Place struct {
+	Mounts string // the discovery directory that it mounts volumes in
+	Work   string // a directory of its own, for the volumes' contents and the agent's state
+}
+
+// Request asks for one thing: the operation is one of the constants below.
+type Request struct {
+	Op    string
+	Names []string // of volumes, for Mount, Unmount, Fill and Full
+	Args  []string // of the agent's command line, for Start
+}
+
+// Operations.
+const (
+	Mount   = "mount"   // make a directory for each name and bind it into the discovery directory
+	Unmount = "unmount" // the reverse; contents are removed
+	Fill    = "fill"    // write a few small files into each volume
+	Full    = "full"    // name the volumes that are not empty
+	Start   = "start"   // start the agent with an empty state directory
+	Stop    = "stop"    // end the agent and remove its state
+	Usage   = "usage"   // say what the agent uses
+)
+
+// Answer is what came of a request.
+type Answer struct {
+	Error string
+	// Moments are, for Mount, just before each mount(2); for Start, just
+	// before the process is made.
+	Moments []time.Time
+	Names   []string // of Full
+	Usage   Resources
+}
+
+// Resources are what a process uses, as the kernel counts it.
+type Resources struct {
+	ResidentBytes int64 // VmRSS
+	AnonBytes     int64 // RssAnon: memory of its own
+	FileBytes     int64 // RssFile: pages of the program, which the kernel may drop
+	CPU           time.Duration
+}
+
+// Files that Fill writes into each volume: few and small, because a figure that
+// is to be beside a bare client's must not be about the disk.
+const (
+	fillDirs      = 2
+	fillFiles     = 4 // in each directory
+	fillFileBytes = 4 << 10
+)
+
+// StateDir is the agent's, in the hand's directory.
+func (p Place) StateDir() string { return p.Work + "/state" }
+
+// LogFile is where the agent's log goes.
+func (p Place) LogFile() string { return p.Work + "/agent.log" }
+
+func (p Place) point(name string) string    { return p.Mounts + "/" + name }
+func (p Place) contents(name string) string { return p.Work + "/volumes/" + name }
