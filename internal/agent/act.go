@@ -74,6 +74,7 @@ func (a *Agent) confirm(ctx context.Context, id volume.ID, s *situation) error {
 	if pv != nil {
 		if v, ok := publish.View(pv); ok && volume.IDOf(v.Identity) == id {
 			a.store.Put(pv)
+			s.in.Answer = v.ResourceVersion
 			return nil
 		}
 	}
