@@ -80,6 +80,7 @@ func (a *Agent) confirm(ctx context.Context, id volume.ID, s *situation) error {
 				return fmt.Errorf("PV %s has lost its label; put it back: kubectl label pv %s --overwrite %s=%s", name, name, api.LabelNode, value)
 			}
 			a.store.Put(pv)
+			s.in.Answer = v.ResourceVersion
 			return nil
 		}
 	}

@@ -128,6 +128,7 @@ func inspectMount(c config.Class, e entry) (*volume.Disk, string, error) {
 		return nil, "is a directory in a class of volume mode Block; put block devices there, or links to them", nil
 	case disk.SharedType(m.FSType) && !c.Shared:
 		d.Identity = disk.WeakID(m.FSType, c.Name, e.Name)
+		d.Keep = true // also when its class said shared: true until now, and a claim had it
 		d.Refused = fmt.Sprintf("is a %s mount, which other nodes may see too; give it a class of its own with shared: true", m.FSType)
 		return d, "", nil // not opened: it may hang
 	}

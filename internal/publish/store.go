@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"github.com/berth-storage/berth/internal/volume"
 )
@@ -95,10 +96,16 @@ func (s *Store) Put(pv *corev1.PersistentVolume) {
 	if uid, ok := s.gone[id]; ok && uid == v.UID {
 		return
 	}
-	if old, ok := s.byID[id]; ok && old.UID == v.UID {
+	if old, ok := s.byID[id]; ok && old.UID == v.UID && !newer(v, old) {
 		return
 	}
 	s.set(id, v)
+}
+
+// newer reports whether v is certainly a later form of the same PV.
+func newer(v, old volume.PV) bool {
+	order, err := resourceversion.CompareResourceVersion(v.ResourceVersion, old.ResourceVersion)
+	return err == nil && order > 0
 }
 
 func (s *Store) set(id volume.ID, v volume.PV) {

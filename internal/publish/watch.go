@@ -31,7 +31,7 @@ func watchBackoff() *wait.Backoff {
 // until ctx ends. Only those are asked for, by label.
 func (c *Client) WatchVolumes(ctx context.Context, store *Store) {
 	selector := labels.Set{api.LabelNode: NodeLabelValue(c.node)}.String()
-	reflect(ctx, c.core, c.codec, pvs, selector, &corev1.PersistentVolume{}, &corev1.PersistentVolumeList{}, store)
+	follow(ctx, c.core, c.codec, pvs, selector, &corev1.PersistentVolume{}, &corev1.PersistentVolumeList{}, store)
 }
 
 // Class is what PersistentVolumes take from their StorageClass.
@@ -56,7 +56,7 @@ func NewClasses(changed func()) *Classes {
 
 // WatchClasses keeps classes up to date until ctx ends.
 func (c *Client) WatchClasses(ctx context.Context, classes *Classes) {
-	reflect(ctx, c.storage, c.codec, "storageclasses", "", &storagev1.StorageClass{}, &storagev1.StorageClassList{}, classes)
+	follow(ctx, c.storage, c.codec, "storageclasses", "", &storagev1.StorageClass{}, &storagev1.StorageClassList{}, classes)
 }
 
 // Get returns a class by name.
@@ -135,8 +135,8 @@ func classOf(s *storagev1.StorageClass) Class {
 	return class
 }
 
-// reflect lists and watches one resource into a store until ctx ends.
-func reflect(ctx context.Context, client rest.Interface, codec runtime.ParameterCodec, resource, selector string,
+// follow lists and watches one resource into a store until ctx ends.
+func follow(ctx context.Context, client rest.Interface, codec runtime.ParameterCodec, resource, selector string,
 	kind, list runtime.Object, store cache.ReflectorStore) {
 	request := func(o metav1.ListOptions) *rest.Request {
 		o.LabelSelector, o.FieldSelector = selector, fields.Everything().String()

@@ -12,8 +12,9 @@ import (
 	"sync"
 )
 
-// The journal's file format: a head line "berth-journal <version> <sha256 of
-// the rest>", then the record as JSON. A file is named <volume ID>.json.
+// The journal's file format: a head line "berth-journal <version> <sha256>",
+// then the record as JSON. The sum is over the version and the record, so that
+// a damaged version is not taken for a newer one. A file is named <volume ID>.json.
 const (
 	journalMagic   = "berth-journal"
 	journalVersion = 1
@@ -70,7 +71,8 @@ func OpenJournal(dir string) (*Journal, error) {
 			return nil, fmt.Errorf("opening journal: %s: %w", path, err)
 		}
 		if err != nil {
-			if err := os.Rename(path, path+".damaged"); err != nil {
+			// A copy, so that the record is not missing if this is stopped here.
+			if err := writeDurably(dir, e.Name()+".damaged", data); err != nil {
 				return nil, fmt.Errorf("setting a damaged journal record aside: %w", err)
 			}
 			r = Record{ID: id, State: Quarantined, Reason: fmt.Sprintf("its journal record is damaged (%v) and kept as %s.damaged", err, path)}
@@ -154,8 +156,14 @@ func encodeRecord(r Record) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	body = append(body, '\n')
-	return append(fmt.Appendf(nil, "%s %d %x\n", journalMagic, journalVersion, sha256.Sum256(body)), body...), nil
+	return sealed(journalVersion, append(body, '\n')), nil
+}
+
+// sealed returns a file's whole content.
+func sealed(version int, body []byte) []byte {
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%s %d\n%s", journalMagic, version, body)
+	return fmt.Appendf(nil, "%s %d %x\n%s", journalMagic, version, sum.Sum(nil), body)
 }
 
 func decodeRecord(data []byte) (Record, error) {
@@ -165,11 +173,14 @@ func decodeRecord(data []byte) (Record, error) {
 	if _, err := fmt.Sscanf(string(head), "%s %d %s", &magic, &version, &sum); err != nil || magic != journalMagic {
 		return Record{}, errors.New("its first line is not a journal's")
 	}
+	if !bytes.Equal(data, sealed(version, body)) {
+		return Record{}, errors.New("its checksum does not match")
+	}
 	if version > journalVersion {
 		return Record{}, fmt.Errorf("version %d: %w", version, ErrNewer)
 	}
-	if sum != fmt.Sprintf("%x", sha256.Sum256(body)) {
-		return Record{}, errors.New("its checksum does not match")
+	if version < journalVersion {
+		return Record{}, fmt.Errorf("version %d is not known", version)
 	}
 	var r Record
 	if err := json.Unmarshal(body, &r); err != nil {

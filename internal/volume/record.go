@@ -31,10 +31,14 @@ const (
 )
 
 // PVRef names a PersistentVolume. UID is empty until the API server has
-// answered the creation.
+// answered the creation. Version is the resource version it had when the record
+// was made. Leaving says that it was unclaimed and being deleted then, so that
+// Berth may let it go.
 type PVRef struct {
-	Name string `json:"name,omitempty"`
-	UID  string `json:"uid,omitempty"`
+	Name    string `json:"name,omitempty"`
+	UID     string `json:"uid,omitempty"`
+	Version string `json:"version,omitempty"`
+	Leaving bool   `json:"leaving,omitempty"`
 }
 
 // Claim names a PersistentVolumeClaim.

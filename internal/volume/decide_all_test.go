@@ -1,0 +1,162 @@
+package volume
+
+import (
+	"encoding/json"
+	"reflect"
+	"testing"
+)
+
+// everyInput calls f with each combination of what a decision may rest on.
+func everyInput(f func(Input)) {
+	type place struct {
+		disk   *Disk
+		looked bool
+	}
+	places := []place{
+		{nil, true}, {nil, false}, {goodDisk(), true}, {goodDisk(keeps), true}, {goodDisk(device), true}, {goodDisk(refused), true},
+		{goodDisk(keeps, refused), true}, {goodDisk(device, refused), true}, {goodDisk(moved), true}, {goodDisk(grown), true},
+	}
+	records := []*Record{
+		nil, record(Clean), record(Published), record(Published, noUID), record(Withdrawing), record(Withdrawing, leaves),
+		record(Used), record(Used, func(r *Record) { r.Claim = nil }), record(Used, func(r *Record) { r.PV.Version = "" }),
+		record(Wiping), record(Wiped), record(Quarantined), record("Zapped"),
+	}
+	type answer struct {
+		pv     *PV
+		absent bool
+		fresh  string
+	}
+	answers := []answer{{nil, true, ""}, {nil, false, ""}}
+	bools := []bool{false, true}
+	for _, claim := range []*Claim{nil, &claimA, &claimB} {
+		for bits := range 64 {
+			pv := available(func(p *PV) { p.Claim = claim })
+			pv.Released, pv.Delete, pv.Deleting, pv.Held = bits&1 != 0, bits&2 != 0, bits&4 != 0, bits&8 != 0
+			if bits&16 != 0 {
+				pv.UID = "u2"
+			}
+			if bits&32 != 0 {
+				pv.ResourceVersion = "5"
+			}
+			answers = append(answers, answer{pv, false, ""}, answer{pv, false, pv.ResourceVersion})
+		}
+	}
+	for _, p := range places {
+		for _, r := range records {
+			for _, a := range answers {
+				for _, empty := range []*bool{nil, &yes, &no} {
+					for _, rival := range bools {
+						in := Input{Disk: p.disk, Looked: p.looked, Record: r, PV: a.pv, Absent: a.absent, Answer: a.fresh, Empty: empty}
+						if rival {
+							in.Rival = "pv0"
+						}
+						f(in)
+					}
+				}
+			}
+		}
+	}
+}
+
+func show(in Input) string {
+	text, err := json.Marshal(in)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+func TestEveryDecision(t *testing.T) {
+	seen := 0
+	everyInput(func(in Input) {
+		seen++
+		before := show(in)
+		d := Decide(in)
+		if after := show(in); after != before {
+			t.Fatalf("Decide changed its input\nfrom %s\nto   %s", before, after)
+		}
+		from := State("new")
+		if in.Record != nil {
+			from = in.Record.State
+		}
+		require := func(ok bool, rule string) {
+			t.Helper()
+			if !ok {
+				t.Fatalf("%s: %s: decided %s %+v\nfor %s", from, rule, d.Verb, d.Record, before)
+			}
+		}
+		switch d.Verb {
+		case Wipe:
+			require(from == Wiping, "wipes only what is recorded to be wiped")
+			require(in.Disk != nil && !in.Disk.Keep, "wipes only a disk that is there and may be wiped")
+		case Publish:
+			require(from == Published || from == Withdrawing && in.Disk.Keep, "publishes only what is recorded to be clean")
+			require(in.Disk != nil && in.Disk.Refused == "" && in.Rival == "" && in.PV == nil, "publishes only what may be")
+		case Withdraw:
+			require(in.PV != nil && !in.PV.Deleting, "withdraws only what is there")
+			over := in.PV.Claim != nil && in.PV.Released && (from == Wiped || from == Quarantined)
+			require(in.PV.Claim == nil || over, "withdraws only what no claim has")
+		case LetGo:
+			require(in.PV != nil && in.PV.Deleting && in.PV.Held, "lets go only what is being deleted")
+			require(in.PV.Claim == nil || in.PV.Released, "lets go only what no claim has")
+			other := in.PV.Claim == nil && in.PV.UID != in.Record.PV.UID
+			require(from != Withdrawing || in.Record.PV.Leaving || other, "lets go only what it recorded to leave")
+			require(from != Used && from != Wiping && (from != Published || other), "lets go only at a record that lasts")
+		case Confirm:
+			require(in.PV == nil && !in.Absent || in.PV != nil && in.Answer == "", "asks only for what it does not know")
+		case Examine:
+			require(in.Empty == nil && in.Disk != nil && !in.Disk.Device, "examines only a directory, once")
+		case Keep:
+			requireStep(from, in, d.Record, require)
+		}
+	})
+	if seen < 100_000 {
+		t.Errorf("only %d inputs were tried", seen)
+	}
+}
+
+// requireStep checks one step from state to state.
+func requireStep(from State, in Input, to *Record, require func(bool, string)) {
+	require(in.Record == nil || !reflect.DeepEqual(in.Record, to), "writes only what is new")
+	require(to.ID == IDOf(testIdentity) && to.Identity == testIdentity, "keeps the identity")
+	if to.State == Wiping {
+		require(from == Used && in.PV != nil && in.PV.Claim != nil && in.PV.Released && in.PV.Delete, "wipes only after a release with policy Delete")
+		require(to.PV.UID == in.PV.UID, "records the PV that was seen released")
+		require(in.Disk != nil && !in.Disk.Keep, "wipes only a disk that is there and may be wiped")
+		require(in.PV.UID == in.Record.PV.UID, "a release of another PV says nothing of the data")
+	}
+	mayKeep := in.Disk != nil && in.Disk.Keep
+	switch from {
+	case Used:
+		require(to.State == Used || to.State == Wiping || to.State == Quarantined ||
+			mayKeep && (to.State == Wiped || to.State == Clean), "a used volume is wiped, held back or kept")
+	case Wiping:
+		require(to.State == Used || to.State == Quarantined, "only a wipe ends wiping well")
+	case Quarantined:
+		require(false, "only a person ends a quarantine")
+	case Published, Withdrawing:
+		emptied := in.PV == nil && in.Absent && in.Empty != nil && *in.Empty
+		left := in.PV == nil && in.Absent && in.Record.PV.Leaving
+		require(to.State != Clean || emptied || left, "clean only after leaving unclaimed, or found empty")
+		require(to.State != Wiped && to.State != Wiping, "an unclaimed volume is not wiped")
+	}
+	if note := from == Withdrawing && in.Record.PV.Leaving && !to.PV.Leaving; in.PV != nil && in.PV.Claim != nil && !note {
+		require(to.State == Used || to.State == Wiping || to.State == Quarantined || from == Used && mayKeep && to.State == Wiped,
+			"a claim on the PV makes it used")
+	}
+}
+
+// Following Keep decisions alone must end, and soon: the agent looks again at once after each.
+func TestDecisionsSettle(t *testing.T) {
+	everyInput(func(in Input) {
+		start := show(in)
+		for range 5 {
+			d := Decide(in)
+			if d.Verb != Keep {
+				return
+			}
+			in.Record = d.Record
+		}
+		t.Fatalf("still writing the journal after 5 steps, last %+v\nfor %s", in.Record, start)
+	})
+}

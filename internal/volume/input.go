@@ -1,0 +1,79 @@
+package volume
+
+import "github.com/berth-storage/berth/internal/disk"
+
+// Disk is what the node says of a volume now.
+type Disk struct {
+	Identity      disk.ID
+	Class         string
+	Entry         string
+	Path          string // as the node sees it, for the PV
+	Device        bool   // a block device, not a directory
+	CapacityBytes int64
+	Root          *disk.Owner // of a directory
+	Keep          bool        // the class is shared or read-only: its data is never wiped
+	Refused       string      // why it must not be published anew; "" when it may
+}
+
+// PV is what the API says of a volume's PersistentVolume.
+type PV struct {
+	Name            string
+	UID             string
+	ResourceVersion string
+	Identity        disk.ID
+	Class           string
+	Path            string
+	CapacityBytes   int64
+	Claim           *Claim
+	Released        bool // its claim is gone
+	Delete          bool // the reclaim policy is Delete
+	Deleting        bool // it has a deletion timestamp
+	Held            bool // Berth's finalizer is on it
+}
+
+// Input is all that a decision rests on.
+type Input struct {
+	Disk   *Disk   // nil: not there
+	Looked bool    // the place where the disk should be was read without error, so nil means gone
+	Record *Record // nil: never seen before
+	PV     *PV     // nil: not in the cache
+	Absent bool    // the API server itself has confirmed that the PV does not exist
+	Answer string  // the PV's resource version as the API server itself has answered it; "" when it was not asked
+	Empty  *bool   // whether the directory is empty; nil: not examined
+	Rival  string  // a PV of another disk that a claim has and that points at the same path
+}
+
+// Verb is what to do next.
+type Verb string
+
+// The verbs. After each but Nothing, Publish and Wait, the volume is looked at anew.
+const (
+	Nothing  Verb = "Nothing"
+	Wait     Verb = "Wait"     // nothing can be done; Reason and Message tell the operator why
+	Keep     Verb = "Keep"     // write Record to the journal
+	Confirm  Verb = "Confirm"  // ask the API server itself for the PV
+	Examine  Verb = "Examine"  // see whether the directory is empty
+	Publish  Verb = "Publish"  // create the PV named in the record
+	Withdraw Verb = "Withdraw" // delete the PV, as it was seen
+	LetGo    Verb = "LetGo"    // take Berth's finalizer off the PV
+	Wipe     Verb = "Wipe"     // erase and verify
+)
+
+// Cause says which kind of trouble a Wait is about.
+type Cause string
+
+// The causes.
+const (
+	Refused  Cause = "Refused"  // the disk is there and must not be published
+	Gone     Cause = "Gone"     // a claimed volume's disk is not there
+	Held     Cause = "Held"     // the volume is quarantined
+	Occupied Cause = "Occupied" // another disk's bound PV points at this path
+)
+
+// Decision is one verb with what it needs.
+type Decision struct {
+	Verb    Verb
+	Record  *Record
+	Cause   Cause
+	Message string
+}
