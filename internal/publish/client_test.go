@@ -232,12 +232,12 @@ func TestWithdrawAndLetGoErrors(t *testing.T) {
 
 func TestEvent(t *testing.T) {
 	c, requests := served(t, func(w http.ResponseWriter, _ *http.Request) { answer(w, 201, "Event", corev1.Event{}) })
-	e := &corev1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "e1"}, Reason: api.ReasonWiped}
+	e := &corev1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "e1"}, Reason: api.ReasonWipeFailed}
 	if err := c.Event(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}
 	sent, ok := decode(t, only(t, requests(), "POST", "/api/v1/namespaces/ns/events").body).(*corev1.Event)
-	if !ok || sent.Reason != api.ReasonWiped {
+	if !ok || sent.Reason != api.ReasonWipeFailed {
 		t.Errorf("sent %+v", sent)
 	}
 }
