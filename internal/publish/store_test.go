@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/berth-storage/berth/internal/disk"
@@ -17,6 +18,14 @@ const id1, id2 = disk.ID("fs:0001:/"), disk.ID("fs:0002:/")
 func pvOf(name string, identity disk.ID, uid, version string) *corev1.PersistentVolume {
 	pv := PersistentVolume(testSpec(func(s *Spec) { s.Name, s.Identity = name, identity }), testNode())
 	pv.UID, pv.ResourceVersion = types.UID(uid), version
+	return pv
+}
+
+// deleted is a PV's last form: the finalizers have let it be deleted in two
+// steps.
+func deleted(pv *corev1.PersistentVolume) *corev1.PersistentVolume {
+	now := metav1.Now()
+	pv.DeletionTimestamp, pv.Finalizers = &now, nil
 	return pv
 }
 
@@ -74,7 +83,7 @@ func TestStoreFollowsTheWatch(t *testing.T) {
 	s.do(s.Update(pvOf("pv1", id1, "u1", "2")))
 	s.announced(id1)
 	s.is(id1, "u1", "2", false)
-	s.do(s.Delete(pvOf("pv1", id1, "u1", "3")))
+	s.do(s.Delete(deleted(pvOf("pv1", id1, "u1", "3"))))
 	s.announced(id1)
 	s.is(id1, "", "", true)
 	s.do(s.Add(pvOf("pv1", id1, "u2", "4")))
@@ -128,9 +137,9 @@ func TestDeletionsByUID(t *testing.T) {
 	s.do(s.Add(pvOf("pv1", id1, "u1", "1")))
 	s.Put(pvOf("pv1", id1, "u2", "3"))
 	s.is(id1, "u2", "3", false)
-	s.do(s.Delete(pvOf("pv1", id1, "u1", "2")))
+	s.do(s.Delete(deleted(pvOf("pv1", id1, "u1", "2"))))
 	s.is(id1, "u2", "3", false)
-	s.do(s.Delete(pvOf("pv1", id1, "u2", "4")))
+	s.do(s.Delete(deleted(pvOf("pv1", id1, "u2", "4"))))
 	s.do(s.Replace(nil, "5"))
 	s.is(id1, "", "", true)
 }
@@ -146,7 +155,7 @@ func TestLateAnswers(t *testing.T) {
 	s.Put(pvOf("pv1", id1, "u1", "11"))
 	s.is(id1, "u1", "11", false)
 	s.do(s.Update(pvOf("pv1", id1, "u1", "12")))
-	s.do(s.Delete(pvOf("pv1", id1, "u1", "13")))
+	s.do(s.Delete(deleted(pvOf("pv1", id1, "u1", "13"))))
 	s.Put(pvOf("pv1", id1, "u1", "11"))
 	s.is(id1, "", "", true)
 	s.Put(pvOf("pv1", id1, "u2", "14"))
@@ -182,4 +191,12 @@ func TestRival(t *testing.T) {
 	rival(id1, "/mnt/disks/d1", "")
 	s.do(s.Delete(pv))
 	rival(id2, "/mnt/disks/d1", "")
+}
+
+// A PV whose label was changed leaves the watch and still exists.
+func TestLabelLost(t *testing.T) {
+	s := newStore(t)
+	s.do(s.Add(pvOf("pv1", id1, "u1", "1")))
+	s.do(s.Delete(pvOf("pv1", id1, "u1", "2")))
+	s.is(id1, "", "", false)
 }
