@@ -132,6 +132,7 @@ func (c *Cluster) InstallBerth(ctx context.Context, args ...string) error {
 	_, err = c.Helm(ctx, append([]string{
 		"upgrade", "--install", berthRelease, chart, "--namespace", BerthNamespace, "--create-namespace",
 		"--values", values, "--wait", "--timeout", installPatience,
+		"--force-conflicts", // take back what somebody edited by hand
 	}, args...)...)
 	return err
 }

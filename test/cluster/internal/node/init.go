@@ -156,15 +156,40 @@ func routes(rs map[string]string) error {
 	return nil
 }
 
+// mountDisk mounts a disk on a mount point that it makes. The filesystem is
+// opened first, so that whoever watches the directory does not see an empty
+// mount point for as long as that takes.
 func mountDisk(r Request, reply *Reply) error {
+	fs, err := openFilesystem(r.Source, r.FS)
+	if err != nil {
+		return fmt.Errorf("mounting %s on %s: %w", r.Source, r.Target, err)
+	}
+	defer unix.Close(fs)
 	if err := os.MkdirAll(r.Target, 0o755); err != nil {
 		return fmt.Errorf("mounting %s: %w", r.Source, err)
 	}
-	if err := unix.Mount(r.Source, r.Target, r.FS, 0, ""); err != nil {
+	if err := unix.MoveMount(fs, "", unix.AT_FDCWD, r.Target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return fmt.Errorf("mounting %s on %s: %w", r.Source, r.Target, err)
 	}
 	reply.At = time.Now()
 	return nil
+}
+
+// openFilesystem opens the filesystem on a device as a mount that is nowhere
+// yet.
+func openFilesystem(device, kind string) (mount int, err error) {
+	fs, err := unix.Fsopen(kind, unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(fs)
+	if err := unix.FsconfigSetString(fs, "source", device); err != nil {
+		return -1, err
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return -1, err
+	}
+	return unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
 }
 
 // unmountDisk unmounts and removes the empty mount point. Forced, the mount

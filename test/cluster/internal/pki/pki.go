@@ -3,11 +3,9 @@
 package pki
 
 import (
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
@@ -70,17 +68,9 @@ func (a *Authority) CA() []byte { return a.pem }
 type Pair struct{ Cert, Key []byte }
 
 // Issue makes a certificate that serves for the hosts and identifies its
-// holder as a user of that name and groups. A server's key is RSA, since the
-// wget of busybox, the image that tests have, knows no other; the rest are
-// quicker to make.
+// holder as a user of that name and groups.
 func (a *Authority) Issue(user string, groups []string, hosts ...string) (Pair, error) {
-	var key crypto.Signer
-	var err error
-	if len(hosts) > 0 {
-		key, err = rsa.GenerateKey(rand.Reader, 2048)
-	} else {
-		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return Pair{}, fmt.Errorf("making a key: %w", err)
 	}
@@ -172,7 +162,7 @@ current-context: berth
 `, server, enc(a.pem), user, enc(pair.Cert), enc(pair.Key)))
 }
 
-func keyBlock(key crypto.PrivateKey) ([]byte, error) {
+func keyBlock(key *ecdsa.PrivateKey) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("encoding a key: %w", err)
