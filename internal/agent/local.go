@@ -63,7 +63,7 @@ func look(c config.Class, n fs.DirEntry, mounts *disk.Mounts) entry {
 	case mode.IsDir():
 		e.Why = "is not a valid mount point: it is a plain directory; mount a filesystem on it, or remove it"
 	case mode&fs.ModeDevice != 0 && mode&fs.ModeCharDevice == 0:
-		return lookDevice(e, path)
+		return lookDevice(e, path, mounts)
 	case mode&fs.ModeSymlink != 0:
 		target, err := os.Readlink(path)
 		switch {
@@ -72,7 +72,7 @@ func look(c config.Class, n fs.DirEntry, mounts *disk.Mounts) entry {
 		case !strings.HasPrefix(filepath.Join(c.MountDir, target), "/dev/") && !strings.HasPrefix(filepath.Clean(target), "/dev/"):
 			e.Why = fmt.Sprintf("is a link to %q; only links to block devices in /dev are followed", target)
 		default:
-			return lookDevice(e, path)
+			return lookDevice(e, path, mounts)
 		}
 	default:
 		e.Why = "is " + kindName(mode) + "; only mount points and block devices become volumes; remove it"
@@ -80,12 +80,16 @@ func look(c config.Class, n fs.DirEntry, mounts *disk.Mounts) entry {
 	return e
 }
 
-func lookDevice(e entry, path string) entry {
+func lookDevice(e entry, path string, mounts *disk.Mounts) entry {
 	major, minor, err := disk.DeviceOf(path)
 	if err == nil {
 		var b disk.Block
 		if b, err = disk.ReadBlock(sys, major, minor); err == nil {
 			e.Kind, e.Major, e.Minor, e.SizeBytes = kindDevice, major, minor, b.SizeBytes
+			j := inventory.Classify(b, inventory.Use{Mounts: mounts.OfDevice(major, minor), Swapped: b.Swapped(sys)})
+			if j.Verdict != inventory.Free {
+				e.Refused = fmt.Sprintf("cannot be published, verdict %s: %s", j.Verdict, j.Evidence)
+			}
 			return e
 		}
 	}
@@ -176,14 +180,7 @@ func inspectDevice(c config.Class, e entry) (*volume.Disk, error) {
 	}
 	d.Identity = identityOfDevice(b, c.Name, e.Name)
 	d.CapacityBytes = publish.RoundCapacity(b.SizeBytes)
-	mounts, err := disk.ReadMounts(sys)
-	if err != nil {
-		return nil, err
-	}
-	j := inventory.Classify(b, inventory.Use{Mounts: mounts.OfDevice(b.Major, b.Minor), Swapped: b.Swapped(sys)})
-	if j.Verdict != inventory.Free {
-		d.Refused = fmt.Sprintf("cannot be published, verdict %s: %s", j.Verdict, j.Evidence)
-	}
+	d.Refused = e.Refused
 	return d, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -199,6 +200,56 @@ func TestRootDeviceInUse(t *testing.T) {
 	_, err := localMachine{}.Wipe(t.Context(), class, wipeJob{Entry: e, Identity: d.Identity, Reached: func(int64) error { return nil }})
 	if err == nil || !strings.Contains(err.Error(), host.ErrBusy.Error()) {
 		t.Errorf("wiping a mounted device gave %v", err)
+	}
+}
+
+// TestRootTenantsPartitions: a tenant that made partitions on its raw device
+// leaves none behind, and the device is published again.
+func TestRootTenantsPartitions(t *testing.T) {
+	device := hosttest.NewLoop(t, 64<<20)
+	class := deviceClass(t, device)
+	f, err := os.OpenFile(device, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	info, err := unix.IoctlLoopGetStatus64(int(f.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	info.Flags |= unix.LO_FLAGS_PARTSCAN
+	if err := unix.IoctlLoopSetStatus64(int(f.Fd()), info); err != nil {
+		t.Fatal(err)
+	}
+	addPartition(t, f)
+	e, d, _ := scanOne(t, class)
+	if !strings.Contains(d.Refused, "partitions") {
+		t.Fatalf("a device with a partition is judged %+v", d)
+	}
+	job := wipeJob{Entry: e, Identity: d.Identity, Reached: func(int64) error { return nil }}
+	if _, err := (localMachine{}).Wipe(t.Context(), class, job); err != nil {
+		t.Fatal(err)
+	}
+	if after, d, _ := scanOne(t, class); d.Refused != "" || after == e {
+		t.Errorf("after the wipe it is judged %+v, and the entry is unchanged: %v", d, after == e)
+	}
+}
+
+// addPartition tells the kernel of a partition, as it learns of one when it
+// reads a table; not every kernel can read tables. See blkpg.h of Linux.
+func addPartition(t *testing.T, dev *os.File) {
+	t.Helper()
+	partition := struct {
+		start, length int64 // bytes
+		number        int32
+		names         [2][64]byte
+	}{start: 1 << 20, length: 1 << 20, number: 1}
+	arg := struct {
+		op, flags, size int32
+		data            unsafe.Pointer
+	}{op: unix.BLKPG_ADD_PARTITION, size: int32(unsafe.Sizeof(partition)), data: unsafe.Pointer(&partition)}
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, dev.Fd(), unix.BLKPG, uintptr(unsafe.Pointer(&arg))); errno != 0 {
+		t.Fatalf("adding a partition: %v", errno)
 	}
 }
 

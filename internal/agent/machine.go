@@ -26,6 +26,7 @@ type entry struct {
 	Mount        disk.Mount // of kindMount
 	Major, Minor int        // of kindDevice
 	SizeBytes    int64      // of kindDevice
+	Refused      string     // of kindDevice: why it must not be published; "" when it may
 }
 
 // key is where an entry is found.

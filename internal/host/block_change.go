@@ -91,3 +91,14 @@ func Aligned(bytes int, use func(buf []byte) error) error {
 	defer unix.Munmap(buf)
 	return use(buf)
 }
+
+// ForgetPartitions has the kernel read the device's partition table again, so
+// that partitions whose table was erased are gone. A device that cannot have
+// partitions is no error.
+func (b *Block) ForgetPartitions() error {
+	err := unix.IoctlSetInt(b.fd, unix.BLKRRPART, 0)
+	if err != nil && err != unix.EINVAL && err != unix.ENOTTY {
+		return fmt.Errorf("reading the partition table of device %q again: %w", b.path, err)
+	}
+	return nil
+}

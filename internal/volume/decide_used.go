@@ -25,6 +25,8 @@ func decideUsed(in Input) Decision {
 		return used(in)
 	case abandoned(in):
 		return quarantine(in, fmt.Sprintf("its PV %s was deleted by hand; the data of %s is kept", pv.Name, tenant(in)))
+	case in.Disk == nil && in.Looked && pv.Claim == nil:
+		return remove(pv) // nobody may bind what is not there
 	case in.Disk == nil && in.Looked:
 		return wait(Gone, goneMessage(in))
 	case in.Disk == nil, pv.Claim == nil: // the claim was taken off on purpose, by the binder or a person

@@ -46,6 +46,7 @@ type device interface {
 	ReadAt(buf []byte, off int64) (int, error)
 	Sync() error
 	DropCache() error
+	ForgetPartitions() error
 }
 
 var _ device = (*host.Block)(nil)
@@ -87,6 +88,10 @@ func block(ctx context.Context, b device, o BlockOptions) (result Result, err er
 		}
 		// And what was read before the zeroes is not to be read again.
 		if err := b.DropCache(); err != nil {
+			return err
+		}
+		// The next tenant must not find the last one's partitions.
+		if err := b.ForgetPartitions(); err != nil {
 			return err
 		}
 		return verifyBlock(ctx, b, o.Full, buf, &result)

@@ -69,6 +69,10 @@ func (d *fakeDevice) DropCache() error {
 	return call0(&d.fault, "DropCache", func() error { copy(d.volatile, d.dirty); d.dirty = nil; return nil })
 }
 
+func (d *fakeDevice) ForgetPartitions() error {
+	return call0(&d.fault, "ForgetPartitions", func() error { return nil })
+}
+
 // zeroed fails the test unless the device is zero and stays so.
 func (d *fakeDevice) zeroed(t *testing.T) {
 	t.Helper()
