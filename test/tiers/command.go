@@ -22,20 +22,21 @@ var errInterrupted = errors.New("interrupted")
 // test runs go with these arguments in dir and feeds its output to s. When ctx
 // is done, the tests are interrupted, and waited for so that they can clean up.
 func test(ctx context.Context, dir string, args []string, ownMounts bool, s *stream) error {
-	// A killed test leaves its temporary files; these go with the directory.
-	temp, err := os.MkdirTemp("", "berth-test-")
-	if err != nil {
-		return fmt.Errorf("starting tests: %w", err)
-	}
-	defer os.RemoveAll(temp)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "TMPDIR="+temp)
 	// The tests are a process group of their own: go does not pass a signal on
 	// to the tests, and a terminal would send it to some of them a second time.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if ownMounts && os.Geteuid() == 0 {
 		cmd.SysProcAttr.Unshareflags = syscall.CLONE_NEWNS
+		// A killed test leaves temporary files; these go with the directory, in
+		// which nothing is mounted outside that namespace.
+		temp, err := os.MkdirTemp("", "berth-test-")
+		if err != nil {
+			return fmt.Errorf("starting tests: %w", err)
+		}
+		defer os.RemoveAll(temp)
+		cmd.Env = append(os.Environ(), "TMPDIR="+temp)
 	}
 	cmd.Cancel = func() error {
 		s.say("interrupted; waiting at most %s for the tests to clean up", patience)
