@@ -67,14 +67,19 @@ func Main(m *testing.M, o cluster.Options) (code int) {
 	}
 	shared = c
 	// A test that hangs must not keep the cluster after Ctrl-C.
+	over := make(chan struct{})
 	go func() {
-		<-ctx.Done()
-		if code == 0 && os.Getenv("KEEP") == "" {
-			down()
+		select {
+		case <-over:
+		case <-ctx.Done():
+			if os.Getenv("KEEP") == "" {
+				down()
+			}
 			os.Exit(130)
 		}
 	}()
 	code = m.Run()
+	close(over)
 	if os.Getenv("KEEP") != "" {
 		fmt.Fprintln(os.Stderr, "the cluster still runs in", o.Dir)
 		return code
