@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/berth-storage/berth/test/cluster/internal/part"
+	"github.com/berth-storage/berth/test/cluster/internal/preflight"
 	"github.com/berth-storage/berth/test/cluster/internal/progress"
 )
 
@@ -32,6 +33,26 @@ const (
 	stepOwn  = "build the cluster's own programs"
 	stepRoot = "make a Debian root directory for Berth's image"
 )
+
+// Build builds all parts that are not cached, and starts nothing.
+func Build(ctx context.Context, out io.Writer) error {
+	root, err := FindRoot()
+	if err != nil {
+		return err
+	}
+	p, err := newPreparation(ctx, root, false)
+	if err != nil || len(p.missing) == 0 {
+		return err
+	}
+	facts := preflight.Machine(p.builder.Cache, p.builder.Cache)
+	if err := preflight.CheckBuild(facts); err != nil {
+		return err
+	}
+	line := progress.New(out, p.steps()...)
+	err = p.buildParts(ctx, line)
+	line.Close(err != nil)
+	return err
+}
 
 func newPreparation(ctx context.Context, root string, berth bool) (*preparation, error) {
 	version, err := exec.CommandContext(ctx, "go", "version").Output()

@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -89,9 +88,9 @@ type Cluster struct {
 // Attach finds the cluster that runs in a directory, given by its path or by
 // that of the kubeconfig in it. ErrNone if there is none.
 func Attach(path string) (*Cluster, error) {
-	path, err := filepath.Abs(path)
+	path, err := resolve(path)
 	if err != nil {
-		return nil, fmt.Errorf("attaching to the cluster: %w", err)
+		return nil, err
 	}
 	if filepath.Base(path) == "kubeconfig" {
 		path = filepath.Dir(path)
@@ -188,9 +187,9 @@ func (c *Cluster) Down() error { return Down(c.dir) }
 // Down stops the cluster in a directory. ErrNone if there is none, after
 // removing what is left of one there.
 func Down(dir string) error {
-	dir, err := filepath.Abs(dir)
+	dir, err := resolve(dir)
 	if err != nil {
-		return fmt.Errorf("stopping the cluster: %w", err)
+		return err
 	}
 	return teardown.Down(dir)
 }
@@ -208,27 +207,6 @@ func records(disks []Disk) ([]state.Disk, error) {
 		all = append(all, r)
 	}
 	return all, nil
-}
-
-// ErrNoRoot says that the current directory is not in Berth's repository.
-var ErrNoRoot = errors.New("this is not Berth's repository; change into it, or name it")
-
-// FindRoot finds the root of the repository from the current directory.
-func FindRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("finding the repository: %w", err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "test/cluster/parts/kubernetes/go.mod")); err == nil {
-			return dir, nil
-		}
-		up := filepath.Dir(dir)
-		if up == dir {
-			return "", fmt.Errorf("finding the repository: %w", ErrNoRoot)
-		}
-		dir = up
-	}
 }
 
 // poll asks until done or the context ends; the last error says what for.

@@ -4,13 +4,66 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 
+	"github.com/berth-storage/berth/test/cluster/internal/cgroup"
 	"github.com/berth-storage/berth/test/cluster/internal/link"
+	"github.com/berth-storage/berth/test/cluster/internal/part"
 	"github.com/berth-storage/berth/test/cluster/internal/process"
 	"github.com/berth-storage/berth/test/cluster/internal/state"
 	"github.com/berth-storage/berth/test/cluster/internal/teardown"
 )
+
+// record makes the cluster's directory and writes down all that will be made
+// outside it.
+func (s *start) record(disks []state.Disk) error {
+	// Disks hold what their users wrote, kubeconfigs and keys open everything.
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return fmt.Errorf("making the cluster's directory: %w", err)
+	}
+	var err error
+	if s.lock, err = state.Lock(s.dir); err != nil {
+		return err
+	}
+	st := state.New(s.dir)
+	s.state = st
+	if st.Launcher, err = state.Identify(os.Getpid()); err != nil {
+		return err
+	}
+	if st.Prefix, err = link.FreePrefix(st.ID); err != nil {
+		return err
+	}
+	hs, err := cgroup.Hierarchies()
+	if err != nil {
+		return err
+	}
+	if st.Enabled, err = cgroup.ToEnable(hs); err != nil {
+		return err
+	}
+	st.StockControllers = s.StockControllers
+	if st.Kubernetes, err = part.KubernetesVersion(s.root); err != nil {
+		return err
+	}
+	for i := range s.Nodes {
+		n := state.Node{Name: fmt.Sprintf("node-%d", i+1), Index: i + 1, Status: state.Stopped}
+		for _, d := range disks {
+			d.File = filepath.Join(s.dir, "disks", n.Name, d.Name+".img")
+			n.Disks = append(n.Disks, d)
+		}
+		st.Nodes = append(st.Nodes, n)
+	}
+	if err := st.Save(); err != nil {
+		return err
+	}
+	// Only now: without the record, nothing in the directory would be removed.
+	for _, dir := range []string{"bin", "logs", "images", "nodes", "disks"} {
+		if err := os.MkdirAll(filepath.Join(s.dir, dir), 0o755); err != nil {
+			return fmt.Errorf("making the cluster's directory: %w", err)
+		}
+	}
+	return nil
+}
 
 // launch starts the supervisor, in PID and network namespaces of its own, and
 // joins its network to the machine. The supervisor makes nothing before it is

@@ -9,14 +9,12 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/berth-storage/berth/test/cluster/internal/cgroup"
-	"github.com/berth-storage/berth/test/cluster/internal/link"
-	"github.com/berth-storage/berth/test/cluster/internal/part"
 	"github.com/berth-storage/berth/test/cluster/internal/preflight"
 	"github.com/berth-storage/berth/test/cluster/internal/process"
 	"github.com/berth-storage/berth/test/cluster/internal/progress"
 	"github.com/berth-storage/berth/test/cluster/internal/state"
 	"github.com/berth-storage/berth/test/cluster/internal/supervisor"
+	"github.com/berth-storage/berth/test/cluster/internal/teardown"
 )
 
 // ErrRuns says that the directory has a running cluster already.
@@ -68,26 +66,6 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	return c, nil
 }
 
-// Build builds all parts that are not cached, and starts nothing.
-func Build(ctx context.Context, out io.Writer) error {
-	root, err := FindRoot()
-	if err != nil {
-		return err
-	}
-	p, err := newPreparation(ctx, root, false)
-	if err != nil || len(p.missing) == 0 {
-		return err
-	}
-	facts := preflight.Machine(p.builder.Cache, p.builder.Cache)
-	if err := preflight.CheckBuild(facts); err != nil {
-		return err
-	}
-	line := progress.New(out, p.steps()...)
-	err = p.buildParts(ctx, line)
-	line.Close(err != nil)
-	return err
-}
-
 func newStart(ctx context.Context, o Options) (*start, error) {
 	root, err := FindRoot()
 	if err != nil {
@@ -105,9 +83,9 @@ func newStart(ctx context.Context, o Options) (*start, error) {
 	if o.Out == nil {
 		o.Out = io.Discard
 	}
-	dir, err := filepath.Abs(o.Dir)
+	dir, err := resolve(o.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("finding the cluster's directory: %w", err)
+		return nil, err
 	}
 	s := &start{Options: o, root: root, dir: dir}
 	if s.parts, err = newPreparation(ctx, root, o.Berth); err != nil {
@@ -124,10 +102,16 @@ func (s *start) prepare(ctx context.Context) error {
 		return err
 	}
 	old, err := state.Load(s.dir)
-	if err == nil && old.Supervisor.Alive() {
+	switch {
+	case err == nil && old.Supervisor.Alive() && old.Launcher.PID == 0:
 		return fmt.Errorf("starting the cluster in %s: %w", s.dir, ErrRuns)
-	}
-	if err != nil && !errors.Is(err, state.ErrNone) {
+	case err == nil && old.Launcher.Alive():
+		return fmt.Errorf("starting the cluster in %s: process %d is starting it", s.dir, old.Launcher.PID)
+	case errors.Is(err, state.ErrNone):
+		if err := teardown.CheckEmpty(s.dir); err != nil {
+			return err
+		}
+	case err != nil:
 		return err
 	}
 	cold := len(s.parts.missing) > 0
@@ -156,48 +140,6 @@ func (s *start) prepare(ctx context.Context) error {
 	}
 	s.line = progress.New(s.Out, append(steps, stepOwn, "images", "network", stepControl, stepNodes, stepReady)...)
 	return nil
-}
-
-// record makes the cluster's directory and writes down all that will be made
-// outside it.
-func (s *start) record(disks []state.Disk) error {
-	for _, dir := range []string{"bin", "logs", "images", "nodes", "disks"} {
-		if err := os.MkdirAll(filepath.Join(s.dir, dir), 0o755); err != nil {
-			return fmt.Errorf("making the cluster's directory: %w", err)
-		}
-	}
-	var err error
-	if s.lock, err = state.Lock(s.dir); err != nil {
-		return err
-	}
-	st := state.New(s.dir)
-	s.state = st
-	if st.Launcher, err = state.Identify(os.Getpid()); err != nil {
-		return err
-	}
-	if st.Prefix, err = link.FreePrefix(st.ID); err != nil {
-		return err
-	}
-	hs, err := cgroup.Hierarchies()
-	if err != nil {
-		return err
-	}
-	if st.Enabled, err = cgroup.ToEnable(hs); err != nil {
-		return err
-	}
-	st.StockControllers = s.StockControllers
-	if st.Kubernetes, err = part.KubernetesVersion(s.root); err != nil {
-		return err
-	}
-	for i := range s.Nodes {
-		n := state.Node{Name: fmt.Sprintf("node-%d", i+1), Index: i + 1, Status: state.Stopped}
-		for _, d := range disks {
-			d.File = filepath.Join(s.dir, "disks", n.Name, d.Name+".img")
-			n.Disks = append(n.Disks, d)
-		}
-		st.Nodes = append(st.Nodes, n)
-	}
-	return st.Save()
 }
 
 // run builds and starts.

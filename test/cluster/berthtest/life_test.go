@@ -5,6 +5,7 @@ package berthtest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,9 +72,26 @@ func TestClusterAgentEndsDuringWipe(t *testing.T) {
 				return pv.Status.Phase == corev1.VolumeReleased
 			})
 			e.must(end.do(e, "node-1"))
-			e.nothingLeft(e.available("node-1", pv.Spec.Local.Path, pv.UID))
+			again := e.available("node-1", pv.Spec.Local.Path, pv.UID)
+			t.Logf("the agent that came back: %s", e.said("node-1", "wiped and verified", pv.Name))
+			e.nothingLeft(again)
 		})
 	}
+}
+
+// said is the last line of a node's agent with these texts; empty if it has
+// none.
+func (e *env) said(node string, texts ...string) (last string) {
+	e.Helper()
+	p := e.agent(node)
+	log, err := e.c.Client().CoreV1().Pods(p.Namespace).GetLogs(p.Name, &corev1.PodLogOptions{}).DoRaw(e.ctx)
+	e.must(err)
+	for line := range strings.Lines(string(log)) {
+		if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
+			last = strings.TrimSpace(line)
+		}
+	}
+	return last
 }
 
 // After a power cut, a StatefulSet's pod comes back to its data, and the volume

@@ -12,6 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -98,7 +100,9 @@ func (f *Failure) Unwrap() error { return f.Err }
 // mismatch is an expectation that was not met.
 type mismatch struct{ want, got string }
 
-func (m *mismatch) Error() string { return "expected: " + m.want + "\n  seen:     " + m.got }
+func (m *mismatch) Error() string {
+	return "expected: " + m.want + "\n  seen:     " + strings.ReplaceAll(m.got, "\n", "\n            ")
+}
 
 // unmet makes an error of an expectation that was not met.
 func unmet(want string, got any) error { return &mismatch{want, fmt.Sprint(got)} }
@@ -109,23 +113,31 @@ func (s *story) failure(doing string, took time.Duration, err error) *Failure {
 	if m := (*mismatch)(nil); !errors.As(err, &m) {
 		err = unmet("success", err)
 	}
-	kubectl := s.c.Program("kubectl") + " --kubeconfig " + s.c.Kubeconfig()
 	return &Failure{Doing: doing, Took: took, Err: err, Look: []string{
-		"the pods:             " + kubectl + " -n " + Namespace + " describe pods",
-		"the volumes:          " + kubectl + " get pv",
-		"what Berth says:      " + kubectl + " -n " + cluster.BerthNamespace + " logs -l app.kubernetes.io/name=berth",
-		"Kubernetes' own logs: " + s.c.LogDir(),
+		environment(s.c),
+		"kubectl -n " + Namespace + " describe pods",
+		"kubectl get pv",
+		berthLog,
+		"ls " + s.c.LogDir() + "  # Kubernetes' own logs",
 	}}
+}
+
+// berthLog shows what the agents say.
+const berthLog = "kubectl -n " + cluster.BerthNamespace + " logs --prefix -l app.kubernetes.io/name=berth"
+
+// environment is the shell command after which kubectl finds the cluster.
+func environment(c *cluster.Cluster) string {
+	return "export KUBECONFIG=" + c.Kubeconfig() + " PATH=" + filepath.Dir(c.Program("kubectl")) + ":$PATH"
 }
 
 // LookAround says what to do with the cluster after the story.
 func LookAround(c *cluster.Cluster, down string) string {
 	return fmt.Sprintf(`The cluster keeps running. To look around:
 
-  export KUBECONFIG=%s PATH=%s:$PATH
+  %s
   kubectl get pv
-  kubectl -n %s logs -l app.kubernetes.io/name=berth
+  %s
 
 %s stops it and removes all that it made.
-`, c.Kubeconfig(), c.Program(""), cluster.BerthNamespace, down)
+`, environment(c), berthLog, down)
 }

@@ -182,7 +182,9 @@ func TestDownLeavesNothing(t *testing.T) {
 func TestDownAfterInterruption(t *testing.T) {
 	ctx, c := clustertest.Get(t)
 	recorded := func(s *state.State) bool { return s.Supervisor.PID != 0 }
-	attached := func(s *state.State) bool { return len(s.Nodes) > 0 && len(s.Nodes[0].Disks) > 1 && s.Nodes[0].Disks[1].Loop != "" }
+	attached := func(s *state.State) bool {
+		return len(s.Nodes) > 0 && len(s.Nodes[0].Disks) > 1 && s.Nodes[0].Disks[1].Loop != ""
+	}
 	for _, test := range []struct {
 		name       string
 		when       func(*state.State) bool

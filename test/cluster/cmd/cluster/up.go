@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,7 +30,7 @@ func (a *app) up() *cobra.Command {
 				}
 			}
 			if err != nil {
-				return err
+				return a.hint(err)
 			}
 			if !noBerth {
 				fmt.Fprintln(a.out, "installing Berth from its chart …")
@@ -46,4 +48,16 @@ func (a *app) up() *cobra.Command {
 	cmd.Flags().BoolVar(&o.StockControllers, "stock-controllers", false,
 		"leave the controller manager its own limit of 20 requests a second")
 	return cmd
+}
+
+// hint says how to go on after a start that got as far as making something.
+func (a *app) hint(err error) error {
+	dir, pathErr := a.path()
+	if pathErr != nil {
+		return err
+	}
+	if _, statErr := os.Stat(filepath.Join(dir, "state.json")); statErr != nil {
+		return err
+	}
+	return fmt.Errorf("%w\nthe logs are in %s; `cluster down` takes away what was started", err, filepath.Join(dir, "logs"))
 }

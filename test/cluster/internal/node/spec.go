@@ -10,6 +10,7 @@ package node
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -99,6 +100,22 @@ func (c *Conn) Hello() (Reply, error) {
 // Ask sends a request and waits for its reply.
 func (c *Conn) Ask(r Request) (Reply, error) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.out.Encode(r); err != nil {
+		return Reply{}, fmt.Errorf("asking the node: %w", err)
+	}
+	return c.receive()
+}
+
+// ErrBusy says that the node does something else at the moment.
+var ErrBusy = errors.New("the node is busy")
+
+// TryAsk is Ask, but for a node that is busy, which may take as long as a sick
+// disk does, it says ErrBusy.
+func (c *Conn) TryAsk(r Request) (Reply, error) {
+	if !c.mu.TryLock() {
+		return Reply{}, ErrBusy
+	}
 	defer c.mu.Unlock()
 	if err := c.out.Encode(r); err != nil {
 		return Reply{}, fmt.Errorf("asking the node: %w", err)

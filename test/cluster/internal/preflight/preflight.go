@@ -44,7 +44,7 @@ type Facts struct {
 const (
 	minor        = 26 // Go 1.26
 	gib          = int64(1) << 30
-	needCluster  = 3 * gib / 2 // two nodes with their images and disks' contents
+	needCluster  = 5 * gib / 2 // two nodes with their images, and what is written to their disks
 	needCold     = 10 * gib    // Go's module and build cache, and the parts
 	needWarm     = gib / 2     // a new image of Berth
 	needMemory   = 3 * gib / 2

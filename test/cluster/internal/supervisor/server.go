@@ -93,13 +93,13 @@ func (s *Supervisor) status() *Status {
 		lives = append(lives, s.lives[n.Name])
 	}
 	s.mu.Unlock()
-	// A node may be busy mounting a disk; the rest need not wait for it.
+	// A node may be busy mounting a disk; nobody need wait for that here.
 	for i, l := range lives {
 		if l == nil {
 			continue
 		}
 		st.Nodes[i].PID = l.pid
-		if reply, err := l.conn.Ask(node.Request{Do: node.DoStatus}); err == nil {
+		if reply, err := l.conn.TryAsk(node.Request{Do: node.DoStatus}); err == nil {
 			st.Nodes[i].Components = reply.Status
 		}
 	}

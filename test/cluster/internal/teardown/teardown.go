@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -40,7 +41,7 @@ func Alias(id string) string { return "berth cluster " + id }
 func Down(dir string) error {
 	s, err := state.Load(dir)
 	if errors.Is(err, state.ErrNone) {
-		return errors.Join(removeContents(dir), state.ErrNone)
+		return errors.Join(removeEmpty(dir), state.ErrNone)
 	}
 	if err != nil {
 		return err
@@ -129,6 +130,10 @@ func removeContents(dir string) error {
 			return fmt.Errorf("removing the cluster's files: %w", err)
 		}
 	}
+	return rmdir(dir)
+}
+
+func rmdir(dir string) error {
 	err := os.Remove(dir)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTEMPTY) {
 		return nil
@@ -137,4 +142,36 @@ func removeContents(dir string) error {
 		return fmt.Errorf("removing the cluster's directory: %w", err)
 	}
 	return nil
+}
+
+// first are the names that can be in the directory before the record is.
+var first = []string{"lock", state.File + ".new"}
+
+// CheckEmpty says whether a cluster may be made in dir: a directory with other
+// things in it would lose those that have the names a cluster uses.
+func CheckEmpty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("reading the cluster's directory: %w", err)
+	}
+	for _, e := range entries {
+		if !slices.Contains(first, e.Name()) {
+			return fmt.Errorf("making a cluster in %s: it holds %s, which is not a cluster's; choose another directory", dir, e.Name())
+		}
+	}
+	return nil
+}
+
+// removeEmpty removes what a start leaves that is killed before its record is
+// there, and nothing if there is anything else.
+func removeEmpty(dir string) error {
+	if CheckEmpty(dir) != nil {
+		return nil
+	}
+	for _, name := range first {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("removing the cluster's files: %w", err)
+		}
+	}
+	return rmdir(dir)
 }
