@@ -89,7 +89,7 @@ func newAgent(ctx context.Context, node publish.Node, m machine, c cluster, j jo
 		requests: make(chan struct{}, requests), inspecting: make(chan struct{}, inspections),
 		rescan: make(chan bool, 1),
 	}
-	a.reports = &reports{log: log, event: a.queueEvent, current: map[string]report{},
+	a.reports = &reports{log: log, event: a.queueEvent, current: map[string]report{}, soon: map[string]*time.Timer{},
 		node: corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: types.UID(node.Name)}}
 	a.volumes = newWorkers(ctx, &a.running, a.reconcile)
 	a.store = publish.NewStore(a.pvChanged, a.kickAll)

@@ -99,8 +99,8 @@ func (a *Agent) inspect(ctx context.Context, k key) (again bool) {
 	case err != nil:
 		a.reports.set(entrySubject(k), api.ReasonEntryRefused, refusal(slot{entry: e, class: class}, fmt.Sprintf("could not be looked at, trying again: %v", err)))
 		a.retryInspect(ctx)
-	case problem != "":
-		a.reports.set(entrySubject(k), api.ReasonEntryRefused, refusal(slot{entry: e, class: class}, problem))
+	case problem != "": // not at once: most plain directories are about to be mounted on
+		a.reports.setIfItLasts(entrySubject(k), api.ReasonEntryRefused, refusal(slot{entry: e, class: class}, problem), strayPatience)
 	default:
 		a.reports.clear(entrySubject(k))
 	}
@@ -140,6 +140,9 @@ func (a *Agent) retryInspect(ctx context.Context) {
 		}
 	})
 }
+
+// strayPatience is how long an entry may be no volume before that is reported.
+const strayPatience = 2 * time.Second
 
 // inspectRetry is how long a disk that could not be looked at is left alone.
 const inspectRetry = 10 * time.Second

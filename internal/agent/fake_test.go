@@ -44,6 +44,7 @@ type fakeDisk struct {
 	identity disk.ID
 	device   bool
 	bytes    string // the marks that tenants have left
+	plain    bool   // nothing is mounted on it
 	hang     chan struct{}
 }
 
@@ -109,6 +110,9 @@ func (p *process) Scan(classes []config.Class) (out []entry, errs map[string]err
 			if d.device {
 				e.Kind = kindDevice
 			}
+			if d.plain {
+				e.Kind, e.Why = kindOther, "is a plain directory"
+			}
 			out = append(out, e)
 		}
 		return nil
@@ -122,6 +126,9 @@ func (p *process) Inspect(c config.Class, e entry) (out *volume.Disk, problem st
 		if d == nil {
 			return fs.ErrNotExist
 		}
+		if problem = e.Why; problem != "" {
+			return nil
+		}
 		if d.hang != nil {
 			p.w.mu.Unlock()
 			<-d.hang
@@ -131,7 +138,7 @@ func (p *process) Inspect(c config.Class, e entry) (out *volume.Disk, problem st
 			Device: d.device, CapacityBytes: 1 << 30, Keep: c.ReadOnly || c.Shared}
 		return nil
 	})
-	return out, "", err
+	return out, problem, err
 }
 
 func (p *process) Empty(_ config.Class, e entry, id disk.ID) (empty bool, err error) {

@@ -8,6 +8,8 @@ import (
 	"path"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/internal/publish"
 	"github.com/berth-storage/berth/internal/volume"
@@ -128,7 +130,8 @@ func (a *Agent) failed(id volume.ID, s situation, d volume.Decision, err error) 
 	if d.Verb == volume.Wipe {
 		reason = api.ReasonWipeFailed
 	}
-	if n > 0 || errors.Is(err, errDisk) { // a first API error is often a conflict that solves itself
+	// A conflict solves itself: the watch brings what has changed.
+	if errors.Is(err, errDisk) || n > 0 && !apierrors.IsConflict(err) || n > 10 {
 		a.reportVolume(id, s, reason, fmt.Sprintf("%s of %s failed, trying again: %v", d.Verb, describe(s), err))
 	}
 	wait := min(firstRetry<<min(n, 20), limit)

@@ -22,8 +22,9 @@ type reports struct {
 	event func(about []corev1.ObjectReference, reason, message string)
 	node  corev1.ObjectReference
 
-	mu      sync.Mutex // guards current
+	mu      sync.Mutex // guards the rest
 	current map[string]report
+	soon    map[string]*time.Timer // troubles that are reported if they last
 }
 
 type report struct{ reason, message string }
@@ -45,9 +46,31 @@ func (r *reports) set(subject, reason, message string, about ...corev1.ObjectRef
 	r.event(about, reason, message)
 }
 
+// setIfItLasts reports a trouble that is still there after a while.
+func (r *reports) setIfItLasts(subject, reason, message string, while time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.soon[subject]; ok {
+		return
+	}
+	r.soon[subject] = time.AfterFunc(while, func() {
+		r.mu.Lock()
+		_, still := r.soon[subject]
+		delete(r.soon, subject)
+		r.mu.Unlock()
+		if still {
+			r.set(subject, reason, message)
+		}
+	})
+}
+
 // clear says that the subject has no trouble any more.
 func (r *reports) clear(subject string) {
 	r.mu.Lock()
+	if t := r.soon[subject]; t != nil {
+		t.Stop()
+		delete(r.soon, subject)
+	}
 	old, ok := r.current[subject]
 	delete(r.current, subject)
 	r.mu.Unlock()

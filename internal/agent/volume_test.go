@@ -283,3 +283,29 @@ func TestWipeNeedsTheServersWord(t *testing.T) {
 		})
 	})
 }
+
+// TestStrayEntryIsReportedOnce: something that is no volume is reported once,
+// however often it is seen, and not at all while somebody is about to mount.
+func TestStrayEntryIsReportedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(map[string]*fakeDisk{"a": {identity: "fs:1:/", plain: true}, "b": {identity: "fs:2:/", plain: true}})
+		a, stop := w.start(t, 0, false)
+		defer stop()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		w.do(func() { w.disks["a"].plain = false }) // the mount that follows mkdir
+		for range 5 {
+			a.trigger(true)
+			settle()
+		}
+		wantNames(t, w, "a Available")
+		w.do(func() {
+			if !slices.Equal(w.events, []string{"Node EntryRefused"}) {
+				t.Errorf("events are %q, want one about b", w.events)
+			}
+		})
+		if why := a.notReady(); why != "" {
+			t.Errorf("a stray entry makes the agent unready: %s", why)
+		}
+	})
+}
