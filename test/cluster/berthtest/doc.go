@@ -2,7 +2,5 @@
 // users see of its volumes when disks, nodes, agents and people do what they do.
 // What can be shown without Kubernetes is tested beside the agent's packages.
 //
-// All tests of one run share a cluster, and leave it as they found it. With
-// BERTH_CLUSTER set to a running cluster's directory they use that one, with
-// Berth as it is installed there, and leave it running.
+// All tests of one run share a cluster, and leave it as they found it.
 package berthtest

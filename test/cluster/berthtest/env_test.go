@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/berth-storage/berth/test/cluster"
+	"github.com/berth-storage/berth/test/cluster/clustertest"
 	"github.com/berth-storage/berth/test/cluster/pvwatch"
 	"github.com/berth-storage/berth/test/cluster/workload"
 )
@@ -39,14 +40,15 @@ type env struct {
 // failure the agents' logs and the events are printed.
 func begin(t *testing.T) *env {
 	t.Helper()
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 2*patience, errors.New("the test's time is over"))
+	ctx, c := clustertest.Get(t)
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*patience, errors.New("the test's time is over"))
 	t.Cleanup(cancel)
-	e := &env{T: t, ctx: ctx, c: shared}
+	e := &env{T: t, ctx: ctx, c: c}
 	begun := time.Now()
 	var err error
-	e.pvs, err = pvwatch.Watch(ctx, shared.Client())
+	e.pvs, err = pvwatch.Watch(ctx, c.Client())
 	e.must(err)
-	e.space, err = workload.Open(ctx, shared.Client(), strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")))
+	e.space, err = workload.Open(ctx, c.Client(), strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")))
 	e.must(err)
 	t.Cleanup(func() {
 		if t.Failed() {
