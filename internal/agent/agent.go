@@ -73,6 +73,7 @@ type Agent struct {
 	configSum  [32]byte    // of the file in force; used by the loop alone
 	reloadDue  atomic.Bool // the file, or what it was checked against, may have changed
 	discovered atomic.Bool // the discovery directories have been read once
+	onDevices  atomic.Bool // an entry may be, or lead to, a block device
 	failures   sync.Map    // volume.ID → how often in a row an action failed
 	requests   chan struct{}
 	inspecting chan struct{}
@@ -157,7 +158,7 @@ func Run(ctx context.Context, o Options) error {
 	a.running.Go(func() { client.WatchVolumes(ctx, a.store) })
 	a.running.Go(func() { client.WatchClasses(ctx, a.classes) })
 	a.watch(ctx, "mounts", disk.WatchMounts, func() { a.trigger(false) })
-	a.watch(ctx, "block devices", disk.WatchBlockDevices, func() { a.trigger(false) })
+	a.watch(ctx, "block devices", disk.WatchBlockDevices, a.devicesChanged)
 	dirs := newDirWatch(a.log, func() { a.trigger(false) })
 	a.watch(ctx, "discovery directories", dirs.run, nil)
 	a.watch(ctx, "configuration", func(ctx context.Context, changed func()) error {
@@ -174,6 +175,14 @@ func Run(ctx context.Context, o Options) error {
 func (a *Agent) configChanged() {
 	a.reloadDue.Store(true)
 	a.trigger(false)
+}
+
+// devicesChanged asks for a scan, where a block device can make a difference to
+// it: machines announce theirs often, and a mount is announced for itself.
+func (a *Agent) devicesChanged() {
+	if a.onDevices.Load() {
+		a.trigger(false)
+	}
 }
 
 // loop scans when something has happened, and at the rescan interval. It ends

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"time"
 
 	"github.com/berth-storage/berth/api"
@@ -24,11 +25,13 @@ func (a *Agent) discover(ctx context.Context, full bool) {
 	if cfg == nil {
 		return
 	}
+	a.onDevices.Store(true) // for a device that changes after the scan has looked at it
 	entries, errs, err := a.machine.Scan(cfg.Classes)
 	if err != nil {
 		a.log.Error("discovery failed", "err", err)
 		return
 	}
+	a.onDevices.Store(slices.ContainsFunc(entries, func(e entry) bool { return e.Kind != kindMount }))
 	classes := map[string]config.Class{}
 	for _, c := range cfg.Classes {
 		classes[c.Name] = c

@@ -127,7 +127,7 @@ func (b *bench) run(ctx context.Context) ([]Figure, error) {
 		return nil, err
 	}
 	figures, failed := b.takeAll(ctx, Quiet)
-	if ctx.Err() == nil {
+	if ctx.Err() == nil && slices.ContainsFunc(measurements, func(m measurement) bool { return m.loaded && b.chosen(m) }) {
 		stop, err := b.startLoad(ctx)
 		if err != nil {
 			return figures, errors.Join(failed, err)
@@ -157,7 +157,7 @@ func (b *bench) takeLast(ctx context.Context) ([]Figure, error) {
 
 func (b *bench) take(ctx context.Context, condition string, chosen func(measurement) bool) (figures []Figure, failed error) {
 	for _, m := range measurements {
-		if !chosen(m) || len(b.Only) > 0 && !slices.Contains(b.Only, m.name) || ctx.Err() != nil {
+		if !chosen(m) || !b.chosen(m) || ctx.Err() != nil {
 			continue
 		}
 		got, err := m.take(b, ctx, condition)
@@ -172,6 +172,11 @@ func (b *bench) take(ctx context.Context, condition string, chosen func(measurem
 		}
 	}
 	return figures, failed
+}
+
+// chosen reports whether a group of figures is one to take.
+func (b *bench) chosen(m measurement) bool {
+	return len(b.Only) == 0 || slices.Contains(b.Only, m.name)
 }
 
 // say tells one step.

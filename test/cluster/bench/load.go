@@ -58,7 +58,7 @@ func (b *bench) startLoad(ctx context.Context) (stop func() error, err error) {
 func (b *bench) writeConfigMaps(ctx context.Context) error {
 	maps := b.kube.CoreV1().ConfigMaps(metav1.NamespaceDefault)
 	object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "bench-load"}}
-	if _, err := maps.Create(ctx, object, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+	if _, err := maps.Create(ctx, object, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) && ctx.Err() == nil {
 		return fmt.Errorf("writing ConfigMaps: %w", err)
 	}
 	tick := time.NewTicker(time.Second / loadWrites)
