@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -144,6 +145,10 @@ func Run(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	a := newAgent(ctx, publish.Node{Name: o.Node}, localMachine{}, client, j, o.Log)
+	// Many volumes at once take stacks and buffers that are not needed after;
+	// the runtime itself would give them back over minutes.
+	a.volumes.idle = time.AfterFunc(idleAfter, debug.FreeOSMemory)
+	defer a.volumes.idle.Stop()
 	if listener != nil {
 		a.running.Go(func() { a.serve(ctx, listener) })
 	}

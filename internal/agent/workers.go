@@ -16,10 +16,15 @@ type workers struct {
 	work    func(ctx context.Context, id volume.ID) (retry time.Duration)
 	running *sync.WaitGroup
 
+	idle *time.Timer // if set, started anew when the last volume has nothing to do any more
+
 	mu     sync.Mutex         // guards active and timers
 	active map[volume.ID]bool // true: kicked again while it runs
 	timers map[volume.ID]*time.Timer
 }
+
+// idleAfter is how long after the last work the agent counts as idle.
+const idleAfter = 5 * time.Second
 
 // newWorkers returns workers that call work for each kicked volume until ctx
 // ends. A work that returns a retry above 0 is called again after that time.
@@ -52,6 +57,9 @@ func (w *workers) run(id volume.ID) {
 		w.mu.Lock()
 		if w.ctx.Err() != nil || !w.active[id] {
 			delete(w.active, id)
+			if len(w.active) == 0 && w.idle != nil {
+				w.idle.Reset(idleAfter)
+			}
 			if retry > 0 && w.ctx.Err() == nil {
 				w.timers[id] = time.AfterFunc(retry, func() { w.kick(id) })
 			}

@@ -71,7 +71,7 @@ func Run(ctx context.Context, c *cluster.Cluster, out io.Writer) error {
 		}
 		doing, took := s.stop()
 		if ctx.Err() != nil {
-			return fmt.Errorf("telling the story: %w", context.Cause(ctx))
+			return fmt.Errorf("telling the story: %w; told again, it takes away what is left of this one", context.Cause(ctx))
 		}
 		return s.failure(doing, took, err)
 	}

@@ -42,8 +42,11 @@ func run(ctx context.Context, o options) (err error) {
 			return err
 		}
 	}
-	defer func() { err = errors.Join(err, down(o.dir)) }()
 	c, err := cluster.Start(ctx, cluster.Options{Dir: o.dir, Nodes: 1, Disks: []cluster.Disk{}, Out: o.Out})
+	if errors.Is(err, cluster.ErrRuns) {
+		return fmt.Errorf("%w: another benchmark is at work; wait for it, or give this one a directory with -dir", err)
+	}
+	defer func() { err = errors.Join(err, down(o.dir)) }()
 	if err != nil {
 		return err
 	}
