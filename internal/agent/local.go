@@ -217,7 +217,7 @@ func (localMachine) Wipe(ctx context.Context, c config.Class, w wipeJob) (wipeRe
 	defer t.Shut()
 	var o wipe.ContentsOptions
 	if w.Root != nil {
-		o.Owner = host.Owner{UID: w.Root.UID, GID: w.Root.GID, Mode: w.Root.Mode}
+		o.Owner = *w.Root
 	}
 	r, err := wipe.Contents(ctx, t, o)
 	return wipeResult{Method: string(r.Method), Entries: r.Entries}, err

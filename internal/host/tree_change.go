@@ -6,6 +6,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-storage/berth/internal/disk"
 )
 
 // Inode flags that keep a directory's entries from being removed or moved:
@@ -142,7 +144,7 @@ func (t *Tree) Unseal(d *Dir) error {
 }
 
 // SetOwner makes o the owner of d.
-func (t *Tree) SetOwner(d *Dir, o Owner) error {
+func (t *Tree) SetOwner(d *Dir, o disk.Owner) error {
 	if err := unix.Fchown(d.fd, int(o.UID), int(o.GID)); err != nil {
 		return fmt.Errorf("setting the owner of %q: %w", d.Path(), err)
 	}

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-storage/berth/internal/disk"
 )
 
 // An Entry is one name in a directory: any bytes but "/" and NUL.
@@ -80,19 +82,13 @@ func parse(buf []byte) ([]Entry, error) {
 	return entries, nil
 }
 
-// Owner is whose a directory is.
-type Owner struct {
-	UID, GID uint32
-	Mode     uint32 // permission bits, with set-user-ID, set-group-ID and sticky: 07777 at most
-}
-
 // Owner returns whose d is.
-func (t *Tree) Owner(d *Dir) (Owner, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(d.fd, &st); err != nil {
-		return Owner{}, fmt.Errorf("reading the owner of %q: %w", d.Path(), err)
+func (t *Tree) Owner(d *Dir) (disk.Owner, error) {
+	owner, err := disk.OwnerOfFD(d.fd)
+	if err != nil {
+		return disk.Owner{}, fmt.Errorf("%q: %w", d.Path(), err)
 	}
-	return Owner{UID: st.Uid, GID: st.Gid, Mode: st.Mode & 0o7777}, nil
+	return owner, nil
 }
 
 // Xattrs lists the names of d's extended attributes, POSIX ACLs among them.

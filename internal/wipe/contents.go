@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/berth-storage/berth/internal/disk"
 	"github.com/berth-storage/berth/internal/host"
 )
 
@@ -18,7 +19,7 @@ import (
 type ContentsOptions struct {
 	// Owner is whose the volume's directory is afterwards: what it was before
 	// the first tenant. With a zero Mode it is root's, mode 0755.
-	Owner host.Owner
+	Owner disk.Owner
 	// Workers is how many directories are emptied at a time; 4 when zero.
 	Workers int
 	// Entries counts the entries removed, if it is not nil; it may be read at
@@ -50,8 +51,8 @@ type tree interface {
 	Unprotect(d *host.Dir) (bool, error)
 	UnprotectEntry(d *host.Dir, name string) (bool, error)
 	Unseal(d *host.Dir) error
-	Owner(d *host.Dir) (host.Owner, error)
-	SetOwner(d *host.Dir, o host.Owner) error
+	Owner(d *host.Dir) (disk.Owner, error)
+	SetOwner(d *host.Dir, o disk.Owner) error
 	Xattrs(d *host.Dir) ([]string, error)
 	RemoveXattr(d *host.Dir, name string) error
 	Sync() error
@@ -72,7 +73,7 @@ func Contents(ctx context.Context, t *host.Tree, o ContentsOptions) (Result, err
 func contents(ctx context.Context, t tree, o ContentsOptions) (Result, error) {
 	start := time.Now()
 	if o.Owner.Mode == 0 {
-		o.Owner = host.Owner{Mode: 0o755}
+		o.Owner = disk.Owner{Mode: 0o755}
 	}
 	if o.Workers <= 0 {
 		o.Workers = defaultWorkers
@@ -112,7 +113,7 @@ func eraseContents(ctx context.Context, t tree, o ContentsOptions) error {
 		return err
 	}
 	if kept != nil {
-		if err := reset(t, kept, host.Owner{Mode: 0o700}); err != nil {
+		if err := reset(t, kept, disk.Owner{Mode: 0o700}); err != nil {
 			return err
 		}
 	}
@@ -158,7 +159,7 @@ func keptDir(t tree) (*host.Dir, error) {
 }
 
 // reset makes a directory as it was before the first tenant.
-func reset(t tree, d *host.Dir, o host.Owner) error {
+func reset(t tree, d *host.Dir, o disk.Owner) error {
 	if _, err := t.Unprotect(d); err != nil {
 		return err
 	}

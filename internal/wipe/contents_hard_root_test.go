@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/berth-storage/berth/internal/disk"
 	"github.com/berth-storage/berth/internal/host"
 	"github.com/berth-storage/berth/internal/host/hosttest"
 	"github.com/berth-storage/berth/internal/wipe"
@@ -68,7 +69,7 @@ func TestRootAsBefore(t *testing.T) {
 			must(t, unix.Chmod(volume, 0o1777))
 			run(t, "chattr", "+i", volume)
 
-			_, err := wipeAt(t, volume, wipe.ContentsOptions{Owner: host.Owner{UID: 7, GID: 8, Mode: 0o2750}})
+			_, err := wipeAt(t, volume, wipe.ContentsOptions{Owner: disk.Owner{UID: 7, GID: 8, Mode: 0o2750}})
 			must(t, err)
 			var st unix.Stat_t
 			must(t, unix.Stat(volume, &st))

@@ -12,12 +12,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/berth-storage/berth/internal/disk"
 	"github.com/berth-storage/berth/internal/host"
 )
 
 // mine is options that a test needs no privilege for.
 func mine() ContentsOptions {
-	return ContentsOptions{Owner: host.Owner{UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Mode: 0o750}, Workers: 1}
+	return ContentsOptions{Owner: disk.Owner{UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Mode: 0o750}, Workers: 1}
 }
 
 // deeper is a number of levels that makes a removal move directories up.
@@ -145,7 +146,7 @@ func TestContentsVerifies(t *testing.T) {
 		"four left":           {func(f *fakeTree) { f.xattrs = []string{"user.a", "user.b", "user.c", "user.d"} }, ErrLeft, `"user.c" of "." and more`},
 		"ACL left":            {func(f *fakeTree) { f.xattrs = []string{"system.posix_acl_default"} }, ErrLeft, "posix_acl_default"},
 		"Berth's and SELinux": {func(f *fakeTree) { f.xattrs = []string{"trusted.berth", "trusted.berth.id", "security.selinux"} }, nil, ""},
-		"owner not set":       {func(f *fakeTree) { f.owner = host.Owner{Mode: 0o777} }, ErrLeft, `mode 0777 of "."`},
+		"owner not set":       {func(f *fakeTree) { f.owner = disk.Owner{Mode: 0o777} }, ErrLeft, `mode 0777 of "."`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			volume, _ := plant(t, 1)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/berth-storage/berth/internal/disk"
 	"github.com/berth-storage/berth/internal/host"
 )
 
@@ -59,7 +60,7 @@ type fakeTree struct {
 	xattrs  []string   // added to the root's own
 	hidden  string     // an entry that only the verification is shown
 	lasting string     // an entry that Unlink only says it removed
-	owner   host.Owner // its mode is set instead of the right one
+	owner   disk.Owner // its mode is set instead of the right one
 	synced  bool
 }
 
@@ -122,11 +123,11 @@ func (f *fakeTree) UnprotectEntry(d *host.Dir, name string) (bool, error) {
 func (f *fakeTree) Unseal(d *host.Dir) error {
 	return call0(&f.fault, "Unseal", func() error { return f.Tree.Unseal(d) })
 }
-func (f *fakeTree) Owner(d *host.Dir) (host.Owner, error) {
-	return call(&f.fault, "Owner", func() (host.Owner, error) { return f.Tree.Owner(d) })
+func (f *fakeTree) Owner(d *host.Dir) (disk.Owner, error) {
+	return call(&f.fault, "Owner", func() (disk.Owner, error) { return f.Tree.Owner(d) })
 }
-func (f *fakeTree) SetOwner(d *host.Dir, o host.Owner) error {
-	if f.owner != (host.Owner{}) {
+func (f *fakeTree) SetOwner(d *host.Dir, o disk.Owner) error {
+	if f.owner != (disk.Owner{}) {
 		o.Mode = f.owner.Mode
 	}
 	return call0(&f.fault, "SetOwner", func() error { return f.Tree.SetOwner(d, o) })

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/berth-storage/berth/internal/disk"
 	"github.com/berth-storage/berth/internal/host"
 )
 
@@ -15,7 +16,7 @@ const namedLeft = 3
 
 // verifyContents reads the tree once more: nothing may be in it but an empty
 // lost+found, and nothing of the tenant's may be on its root.
-func verifyContents(t tree, owner host.Owner) error {
+func verifyContents(t tree, owner disk.Owner) error {
 	var left findings
 	if err := left.dir(t, t.Root(), owner, t.ExtRoot()); err != nil {
 		return err
@@ -45,7 +46,7 @@ func (f *findings) add(format string, args ...any) {
 }
 
 // dir looks at one directory: its entries, owner and extended attributes.
-func (f *findings) dir(t tree, d *host.Dir, owner host.Owner, mayKeep bool) error {
+func (f *findings) dir(t tree, d *host.Dir, owner disk.Owner, mayKeep bool) error {
 	if err := f.entries(t, d, mayKeep); err != nil {
 		return err
 	}
@@ -106,5 +107,5 @@ func (f *findings) lostFound(t tree, root *host.Dir) (isDir bool, err error) {
 		return false, err
 	}
 	defer t.Close(d)
-	return true, f.dir(t, d, host.Owner{Mode: 0o700}, false)
+	return true, f.dir(t, d, disk.Owner{Mode: 0o700}, false)
 }
