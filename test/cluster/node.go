@@ -190,7 +190,7 @@ func ready(object *corev1.Node, want corev1.ConditionStatus) error {
 			if cond.Status == want {
 				return nil
 			}
-			return fmt.Errorf("condition Ready is %s: %s", cond.Status, cond.Message)
+			return fmt.Errorf("its condition Ready is %s: %s", cond.Status, cond.Message)
 		}
 	}
 	return errors.New("it has no Ready condition")

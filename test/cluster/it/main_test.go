@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -38,7 +39,12 @@ func runPod(ctx context.Context, t *testing.T, c *cluster.Cluster, name, node, s
 	if _, err := pods.Create(ctx, pod, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = pods.Delete(context.WithoutCancel(ctx), name, metav1.DeleteOptions{}) })
+	t.Cleanup(func() {
+		// The test may have taken the cluster away, and its addresses with it.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		_ = pods.Delete(ctx, name, metav1.DeleteOptions{})
+	})
 	clustertest.Eventually(t, podPatience, func() (err error) {
 		if pod, err = pods.Get(ctx, name, metav1.GetOptions{}); err != nil {
 			return err
