@@ -63,7 +63,7 @@ func TestClusterTroubleshootingPage(t *testing.T) {
 	e.must(pvs.Delete(e.ctx, pv.Name, metav1.DeleteOptions{}))
 	_, err := pvs.Patch(e.ctx, pv.Name, types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
 	e.must(err)
-	e.heldBack("node-1", pv, "lost")
+	e.heldBack("node-1", pv)
 	e.must(e.space.Empty(e.ctx))
 
 	var id string

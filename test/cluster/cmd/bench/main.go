@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/berth-storage/berth/test/cluster/bench"
@@ -55,11 +56,13 @@ const (
 // its input.
 func inside(args []string) {
 	if args[0] == spinVerb {
+		var ended atomic.Bool
 		go func() {
-			for {
+			for !ended.Load() {
 			}
 		}()
 		_, _ = io.Copy(io.Discard, os.Stdin)
+		ended.Store(true)
 		return
 	}
 	if err := hand.Serve(hand.Place{Mounts: args[1], Work: args[2]}, os.Stdin, os.Stdout); err != nil {
