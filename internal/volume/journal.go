@@ -14,7 +14,8 @@ import (
 
 // The journal's file format: a head line "berth-journal <version> <sha256>",
 // then the record as JSON. The sum is over the version and the record, so that
-// a damaged version is not taken for a newer one. A file is named <volume ID>.json.
+// a damaged version is not taken for a newer one: every version keeps this line
+// as it is. A file is named <volume ID>.json.
 const (
 	journalMagic   = "berth-journal"
 	journalVersion = 1
