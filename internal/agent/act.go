@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
 	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/internal/config"
 	"github.com/berth-storage/berth/internal/publish"
@@ -30,6 +28,15 @@ func (a *Agent) act(ctx context.Context, id volume.ID, s *situation, d volume.De
 		a.reportVolume(id, *s, reasonOf(d.Cause), message)
 		return halt, nil
 	case volume.Keep:
+		if r := d.Record; r.State == volume.Published && r.PV.UID != "" && s.in.PV != nil {
+			// Nobody waits for the note of a PV's UID; others may wait to be published.
+			select {
+			case a.notes <- struct{}{}:
+				defer func() { <-a.notes }()
+			case <-ctx.Done():
+				return halt, ctx.Err()
+			}
+		}
 		return goOn, a.keep(*d.Record)
 	case volume.Confirm:
 		return goOn, a.confirm(ctx, id, s)
@@ -43,9 +50,10 @@ func (a *Agent) act(ctx context.Context, id volume.ID, s *situation, d volume.De
 	case volume.Publish:
 		return a.publish(ctx, s, *d.Record)
 	case volume.Withdraw:
-		return halt, a.retryLater(ctx, func() error { return a.cluster.Withdraw(ctx, *s.in.PV) })
+		return a.withdraw(ctx, *s.in.PV)
 	case volume.LetGo:
-		return halt, a.retryLater(ctx, func() error { return a.cluster.LetGo(ctx, *s.in.PV) })
+		_, err := limited(ctx, a, func() (struct{}, error) { return struct{}{}, a.cluster.LetGo(ctx, *s.in.PV) })
+		return halt, err
 	case volume.Wipe:
 		return a.wipe(ctx, id, s, *d.Record)
 	}
@@ -179,14 +187,15 @@ func (a *Agent) wipe(ctx context.Context, id volume.ID, s *situation, r volume.R
 	return goOn, a.keep(r)
 }
 
-// retryLater runs a deletion. A conflict means that the PV has changed since it
-// was seen: the watch brings the change, and with it the next decision.
-func (a *Agent) retryLater(ctx context.Context, request func() error) error {
-	_, err := limited(ctx, a, func() (struct{}, error) { return struct{}{}, request() })
-	if apierrors.IsConflict(err) {
-		return fmt.Errorf("the PV has changed in between: %w", err)
+// withdraw deletes a PV. What follows waits for the watch only where the API
+// server has not answered with the PV.
+func (a *Agent) withdraw(ctx context.Context, pv volume.PV) (step, error) {
+	left, err := limited(ctx, a, func() (*pvObject, error) { return a.cluster.Withdraw(ctx, pv) })
+	if err != nil || left == nil {
+		return halt, err
 	}
-	return err
+	a.store.Put(left)
+	return goOn, nil
 }
 
 // limited runs a request when fewer than requests others are under way.

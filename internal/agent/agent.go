@@ -43,7 +43,7 @@ type pvObject = corev1.PersistentVolume
 type cluster interface {
 	Create(ctx context.Context, pv *corev1.PersistentVolume) (*corev1.PersistentVolume, bool, error)
 	Get(ctx context.Context, name string) (*corev1.PersistentVolume, error)
-	Withdraw(ctx context.Context, pv volume.PV) error
+	Withdraw(ctx context.Context, pv volume.PV) (*corev1.PersistentVolume, error)
 	LetGo(ctx context.Context, pv volume.PV) error
 	Event(ctx context.Context, e *corev1.Event) error
 }
@@ -77,6 +77,7 @@ type Agent struct {
 	onDevices  atomic.Bool // an entry may be, or lead to, a block device
 	failures   sync.Map    // volume.ID → how often in a row an action failed
 	requests   chan struct{}
+	notes      chan struct{} // one place: for journal writes that nothing waits for
 	inspecting chan struct{}
 	rescan     chan bool // true: look at everything again
 	running    sync.WaitGroup
@@ -88,7 +89,7 @@ func newAgent(ctx context.Context, node publish.Node, m machine, c cluster, j jo
 		log: log, node: node, machine: m, cluster: c, journal: j,
 		metrics: newMetrics(), slots: newSlots(),
 		events:   make(chan event, eventQueue),
-		requests: make(chan struct{}, requests), inspecting: make(chan struct{}, inspections),
+		requests: make(chan struct{}, requests), inspecting: make(chan struct{}, inspections), notes: make(chan struct{}, 1),
 		rescan: make(chan bool, 1),
 	}
 	a.reports = &reports{log: log, event: a.queueEvent, current: map[string]report{}, soon: map[string]*time.Timer{},

@@ -239,8 +239,8 @@ func (p fakeAPI) Get(_ context.Context, name string) (out *corev1.PersistentVolu
 	return out, err
 }
 
-func (p fakeAPI) Withdraw(_ context.Context, seen volume.PV) error {
-	return p.request("withdraw", func() error {
+func (p fakeAPI) Withdraw(_ context.Context, seen volume.PV) (left *corev1.PersistentVolume, err error) {
+	err = p.request("withdraw", func() error {
 		pv, err := p.w.same(seen)
 		if pv == nil {
 			return err
@@ -249,8 +249,10 @@ func (p fakeAPI) Withdraw(_ context.Context, seen volume.PV) error {
 		n := pv.DeepCopy()
 		n.DeletionTimestamp = &now
 		p.w.store(n)
+		left = n.DeepCopy()
 		return nil
 	})
+	return left, err
 }
 
 func (p fakeAPI) LetGo(_ context.Context, seen volume.PV) error {

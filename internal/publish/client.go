@@ -120,8 +120,9 @@ func (c *Client) Get(ctx context.Context, name string) (*corev1.PersistentVolume
 
 // Withdraw deletes a PersistentVolume, if it is still the one that was seen; an
 // unclaimed one also only if nothing of it has changed since, so that it cannot
-// be taken from a claim that came in between. One that is gone is no error.
-func (c *Client) Withdraw(ctx context.Context, pv volume.PV) error {
+// be taken from a claim that came in between. It returns the PV as the API
+// server has it then, nil when it is gone; one that was gone is no error.
+func (c *Client) Withdraw(ctx context.Context, pv volume.PV) (*corev1.PersistentVolume, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	uid := types.UID(pv.UID)
@@ -129,11 +130,15 @@ func (c *Client) Withdraw(ctx context.Context, pv volume.PV) error {
 	if pv.Claim == nil {
 		only.ResourceVersion = &pv.ResourceVersion
 	}
-	err := c.core.Delete().Resource(pvs).Name(pv.Name).Body(&metav1.DeleteOptions{Preconditions: only}).Do(ctx).Error()
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("deleting PV %s: %w", pv.Name, err)
+	answer, err := c.core.Delete().Resource(pvs).Name(pv.Name).Body(&metav1.DeleteOptions{Preconditions: only}).Do(ctx).Get()
+	if apierrors.IsNotFound(err) {
+		return nil, nil
 	}
-	return nil
+	if err != nil {
+		return nil, fmt.Errorf("deleting PV %s: %w", pv.Name, err)
+	}
+	left, _ := answer.(*corev1.PersistentVolume) // a Status, when no finalizer holds it
+	return left, nil
 }
 
 // LetGo takes Berth's finalizer off a PersistentVolume, under the same

@@ -180,8 +180,8 @@ func TestWithdrawAndLetGo(t *testing.T) {
 			client, requests := served(t, func(w http.ResponseWriter, _ *http.Request) {
 				answer(w, 200, "PersistentVolume", pvOf("pv1", id1, "u1", "6"))
 			})
-			if err := client.Withdraw(t.Context(), c.pv); err != nil {
-				t.Fatal(err)
+			if left, err := client.Withdraw(t.Context(), c.pv); err != nil || left == nil || left.ResourceVersion != "6" {
+				t.Fatalf("got %v, %v, want the PV as it is now", left, err)
 			}
 			options, ok := decode(t, only(t, requests(), "DELETE", pvPath+"/pv1").body).(*metav1.DeleteOptions)
 			if !ok || options.Preconditions == nil || options.Preconditions.UID == nil || *options.Preconditions.UID != "u1" {
@@ -215,14 +215,14 @@ func TestWithdrawAndLetGoErrors(t *testing.T) {
 	c, _ := served(t, func(w http.ResponseWriter, _ *http.Request) { refuse(w, refusal) })
 	pv := volume.PV{Name: "pv1", UID: "u1"}
 	refusal = apierrors.NewNotFound(pvResource, "pv1")
-	if err := c.Withdraw(t.Context(), pv); err != nil {
+	if _, err := c.Withdraw(t.Context(), pv); err != nil {
 		t.Errorf("withdrawing what is gone: %v", err)
 	}
 	if err := c.LetGo(t.Context(), pv); err != nil {
 		t.Errorf("letting go what is gone: %v", err)
 	}
 	refusal = apierrors.NewConflict(pvResource, "pv1", io.EOF)
-	if err := c.Withdraw(t.Context(), pv); !apierrors.IsConflict(err) || !strings.Contains(err.Error(), "pv1") {
+	if _, err := c.Withdraw(t.Context(), pv); !apierrors.IsConflict(err) || !strings.Contains(err.Error(), "pv1") {
 		t.Errorf("got %v, want a conflict that names the PV", err)
 	}
 	if err := c.LetGo(t.Context(), pv); !apierrors.IsConflict(err) || !strings.Contains(err.Error(), "pv1") {

@@ -29,7 +29,8 @@ var ErrNewer = errors.New("written by a newer version of Berth")
 // one directory. Put has returned only when the record would survive a power
 // cut. It may be used from several goroutines.
 type Journal struct {
-	dir string
+	dir     string
+	writing chan struct{} // as many places as writes may be under way
 
 	mu      sync.Mutex // guards records
 	records map[ID]Record
@@ -47,7 +48,7 @@ func OpenJournal(dir string) (*Journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening journal: %w", err)
 	}
-	j := &Journal{dir: dir, records: map[ID]Record{}}
+	j := &Journal{dir: dir, writing: make(chan struct{}, writers), records: map[ID]Record{}}
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
 		switch {
@@ -105,6 +106,10 @@ func (j *Journal) All() []Record {
 	return out
 }
 
+// writers is how many records are written together. Each write waits in the
+// kernel, and takes a thread while it does; more of them gain nothing.
+const writers = 8
+
 // Put writes a record so that it survives a power cut: a new file, fsync,
 // rename over the old one, fsync of the directory.
 func (j *Journal) Put(r Record) error {
@@ -112,6 +117,8 @@ func (j *Journal) Put(r Record) error {
 	if err != nil {
 		return fmt.Errorf("writing journal: %w", err)
 	}
+	j.writing <- struct{}{}
+	defer func() { <-j.writing }()
 	if err := writeDurably(j.dir, string(r.ID)+".json", data); err != nil {
 		return fmt.Errorf("writing journal: %w", err)
 	}
