@@ -14,6 +14,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"slices"
 	"strings"
@@ -61,6 +62,14 @@ func (t tier) run(ctx context.Context, root string, out *os.File) *tally {
 	began := time.Now()
 	tally := &tally{tier: t.name}
 	defer func() { tally.took = time.Since(began) }()
+	if t.before != nil && os.Geteuid() == 0 {
+		cmd := exec.CommandContext(ctx, "go", t.before...)
+		cmd.Dir, cmd.Stdout, cmd.Stderr = root, out, os.Stderr
+		if err := cmd.Run(); err != nil {
+			tally.fail("tier "+t.name, fmt.Sprintf("preparing the machine with go %s: %v", strings.Join(t.before, " "), err))
+			return tally
+		}
+	}
 	for _, module := range modules {
 		if ctx.Err() != nil {
 			tally.fail("tier "+t.name, "interrupted before it was done")

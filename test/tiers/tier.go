@@ -29,13 +29,16 @@ type tier struct {
 	slow bool
 	// ownMounts gives the tests a mount namespace.
 	ownMounts bool
+	// before is the arguments of go that prepare the machine, as root.
+	before []string
 }
 
 // tiers, cheapest first.
 var tiers = []tier{
 	{name: "pure", flags: []string{"-timeout=5m"}},
 	{name: "script", tag: "script", flags: []string{"-count=1", "-timeout=10m"}},
-	{name: "root", tag: "root", flags: []string{"-count=1", "-p=1", "-timeout=10m"}, ownMounts: true},
+	{name: "root", tag: "root", flags: []string{"-count=1", "-p=1", "-timeout=10m"}, ownMounts: true,
+		before: []string{"run", "-C", "test/cluster", "./cmd/cluster", "packages"}},
 	{name: "cluster", tag: "cluster", flags: []string{"-count=1", "-p=1", "-timeout=30m"}, slow: true},
 }
 
