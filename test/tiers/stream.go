@@ -124,12 +124,24 @@ func (s *stream) ofPackage(p *pkg, e event) {
 	switch e.Action {
 	case "output":
 		p.output = append(p.output, e.Output)
+		// What a package says outside its tests, a slow tier's user waits for:
+		// what is being built, say.
+		if line := strings.TrimSpace(e.Output); s.tier.slow && line != "" && !verdict(line) {
+			fmt.Fprintf(s.out, "%-8s   …   %s: %s\n", s.tier.name, short(e.Package), line)
+		}
 	case "pass", "fail", "skip":
 		if e.FailedBuild != "" {
 			p.output = append(s.builds[e.FailedBuild], p.output...)
 		}
 		s.settle(e.Package, p, e.Action, e.Elapsed)
 	}
+}
+
+// verdict reports whether a line is go test's own about a whole package, which
+// is told in another way.
+func verdict(line string) bool {
+	word, _, _ := strings.Cut(strings.ReplaceAll(line, "\t", " "), " ")
+	return slices.Contains([]string{"ok", "PASS", "FAIL", "?", "coverage:", "testing:", "exit"}, word)
 }
 
 // settle counts a package's tests and prints its line.

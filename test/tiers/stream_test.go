@@ -95,6 +95,8 @@ func TestCutOffOutput(t *testing.T) {
 	var out bytes.Buffer
 	s := newStream(tier{name: "cluster", slow: true}, tally, &out)
 	s.line(`{"Action":"start","Package":"p"}`)
+	s.line(`{"Action":"output","Package":"p","Output":"[1/4] build kubernetes …\n"}`)
+	s.line(`{"Action":"output","Package":"p","Output":"PASS\n"}`)
 	s.line(`{"Action":"run","Package":"p","Test":"TestA"}`)
 	s.line(`{"Action":"pass","Package":"p","Test":"TestA","Elapsed":1.5}`)
 	s.line(`{"Action":"run","Package":"p","Test":"TestB"}`)
@@ -105,10 +107,13 @@ func TestCutOffOutput(t *testing.T) {
 	if tally.passed != 1 || tally.failed != 1 {
 		t.Errorf("%d passed, %d failed; want 1, 1", tally.passed, tally.failed)
 	}
-	for _, want := range []string{"cluster  ok    p TestA  1.5s\n", "p TestB  60s  building kubelet\n", "warning: not an event\n", "did not finish"} {
+	for _, want := range []string{"cluster    …   p: [1/4] build kubernetes …\n", "cluster  ok    p TestA  1.5s\n", "p TestB  60s  building kubelet\n", "warning: not an event\n", "did not finish"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("printed\n%s\nwithout %q", &out, want)
 		}
+	}
+	if strings.Contains(out.String(), "PASS") {
+		t.Errorf("printed\n%s\nwith go test's own verdict", &out)
 	}
 }
 
