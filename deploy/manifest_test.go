@@ -141,7 +141,7 @@ func checkRights(t *testing.T, role *rbacv1.ClusterRole) {
 		"/persistentvolumes":            "create delete get list patch watch",
 		"storage.k8s.io/storageclasses": "list watch",
 		"/nodes":                        "get",
-		"/events":                       "create patch",
+		"/events":                       "create",
 	}
 	got := map[string]string{}
 	for _, rule := range role.Rules {
