@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -40,7 +39,6 @@ func agentCommand() *cobra.Command {
 			if o.Kube, err = kubeConfig(kubeconfig); err != nil {
 				return fmt.Errorf("finding the API server: %w", err)
 			}
-			frugal()
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			return agent.Run(ctx, o)
@@ -55,15 +53,6 @@ func agentCommand() *cobra.Command {
 	f.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file (default: the pod's service account)")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	return cmd
-}
-
-// frugal keeps the agent small: it runs on every node, beside what the node is
-// for. It collects its garbage at half growth instead of at double size, which
-// costs little with a heap of a few MiB. GOGC in the environment is obeyed.
-func frugal() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
-	}
 }
 
 func kubeConfig(file string) (*rest.Config, error) {
