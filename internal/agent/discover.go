@@ -85,6 +85,7 @@ func (a *Agent) inspect(ctx context.Context, k key) (again bool) {
 		return false
 	}
 	var touched []volume.ID
+	var twin string
 	again = sl.again
 	if !again {
 		sl.looking = false
@@ -92,6 +93,7 @@ func (a *Agent) inspect(ctx context.Context, k key) (again bool) {
 			sl.looked = true
 			touched = append(a.slots.set(k, sl, d), a.slots.waiting[k]...)
 			delete(a.slots.waiting, k)
+			twin = a.slots.twin(k, d)
 		}
 	}
 	a.slots.mu.Unlock()
@@ -104,6 +106,9 @@ func (a *Agent) inspect(ctx context.Context, k key) (again bool) {
 		a.retryInspect(ctx)
 	case problem != "": // not at once: most plain directories are about to be mounted on
 		a.reports.setIfItLasts(entrySubject(k), api.ReasonEntryRefused, refusal(slot{entry: e, class: class}, problem), strayPatience)
+	case twin != "":
+		a.reports.set(entrySubject(k), api.ReasonEntryRefused, refusal(slot{entry: e, class: class},
+			fmt.Sprintf("has the same identity as %q (%s): it is mounted or linked twice, or a copy; only the one that was there first is looked after", twin, d.Identity)))
 	default:
 		a.reports.clear(entrySubject(k))
 	}

@@ -95,6 +95,11 @@ func (a *Agent) gather(id volume.ID, s *situation) bool {
 		last = key{in.PV.Class, path.Base(in.PV.Path)}
 	}
 	found, known := a.slots.find(id, last)
+	if found.disk != nil && found.entry.key() != last && in.Record != nil && (in.Record.State == volume.Used || in.Record.State == volume.Wiping) {
+		// A tenant's volume is not followed to another place: it may be a copy of
+		// the disk that was there, which nobody has released.
+		found, known = slot{}, true
+	}
 	s.slot, in.Disk, in.Looked = found, found.disk, known
 	if in.Disk == nil && !a.managed(last.class) {
 		return false

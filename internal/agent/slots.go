@@ -44,8 +44,11 @@ func (s *slots) find(id volume.ID, prefer key) (found slot, known bool) {
 	if slices.Contains(keys, prefer) {
 		return *s.byKey[prefer], true
 	}
-	if len(keys) > 0 {
+	if len(keys) == 1 {
 		return *s.byKey[keys[0]], true
+	}
+	if len(keys) > 1 { // copies: which of them it is cannot be told
+		return slot{}, false
 	}
 	if known = s.knows(prefer); !known && !slices.Contains(s.waiting[prefer], id) {
 		s.waiting[prefer] = append(s.waiting[prefer], id)
@@ -58,6 +61,20 @@ func (s *slots) find(id volume.ID, prefer key) (found slot, known bool) {
 func (s *slots) knows(k key) bool {
 	at := s.byKey[k]
 	return s.scanned[k.class] && (at == nil || at.looked)
+}
+
+// twin returns another place with the same identity as the disk at k, "" when
+// there is none. The caller holds mu.
+func (s *slots) twin(k key, d *volume.Disk) string {
+	if d == nil {
+		return ""
+	}
+	for _, other := range s.byID[volume.IDOf(d.Identity)] {
+		if other != k {
+			return s.byKey[other].disk.Path
+		}
+	}
+	return ""
 }
 
 // at returns the volume at a place.

@@ -309,3 +309,36 @@ func TestStrayEntryIsReportedOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestCopyOfADisk is guarantee 1 for a disk whose identity another has too: the
+// copy is reported, and neither handed out nor wiped in the other's stead.
+func TestCopyOfADisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(map[string]*fakeDisk{"a": {identity: "fs:1:/"}})
+		a, stop := w.start(t, 0, false)
+		defer stop()
+		settle()
+		w.claimAll(t, "tenant")
+		settle()
+		w.do(func() { w.disks["b"] = &fakeDisk{identity: "fs:1:/", bytes: "precious"} })
+		a.trigger(false)
+		settle()
+		wantNames(t, w, "a Bound")
+		w.do(func() {
+			if !slices.Contains(w.events, "Node EntryRefused") {
+				t.Errorf("the copy is not reported: %q", w.events)
+			}
+			delete(w.disks, "a")
+		})
+		a.trigger(false)
+		settle()
+		w.releaseAll()
+		settle()
+		wantNames(t, w, "a Released")
+		w.do(func() {
+			if w.disks["b"].bytes != "precious" {
+				t.Error("the copy was wiped")
+			}
+		})
+	})
+}
