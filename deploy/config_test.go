@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"os"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -63,7 +64,7 @@ func TestConfigFields(t *testing.T) {
 // TestSystemDirs tries the directories that the chart refuses on the agent. One
 // of them that the agent allowed would be a mistake in one of the two lists.
 func TestSystemDirs(t *testing.T) {
-	data, err := Files.ReadFile("helm/berth/templates/_validate.tpl")
+	data, err := os.ReadFile("helm/berth/templates/_validate.tpl")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,28 +7,20 @@
 package deploy
 
 import (
-	"embed"
-	"fmt"
+	_ "embed"
 	"strings"
 )
 
-// Files are helm/berth (the chart), berth.yaml (the manifest for kubectl apply,
-// with the chart's default values) and image/packages.txt.
-//
-//go:embed all:helm/berth berth.yaml image/packages.txt
-var Files embed.FS
+//go:embed image/packages.txt
+var packages string
 
 // Packages returns the Debian packages that Berth's image is made of, beside
 // Debian's own minimum, in the order of image/packages.txt.
-func Packages() ([]string, error) {
-	data, err := Files.ReadFile("image/packages.txt")
-	if err != nil {
-		return nil, fmt.Errorf("reading the image's packages: %w", err)
-	}
-	var packages []string
-	for line := range strings.Lines(string(data)) {
+func Packages() []string {
+	var names []string
+	for line := range strings.Lines(packages) {
 		line, _, _ = strings.Cut(line, "#")
-		packages = append(packages, strings.Fields(line)...)
+		names = append(names, strings.Fields(line)...)
 	}
-	return packages, nil
+	return names
 }

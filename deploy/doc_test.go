@@ -37,7 +37,7 @@ func TestInstallPage(t *testing.T) {
 		t.Errorf("the page's sed does not find the image in berth.yaml: %s", sed)
 	}
 
-	known, err := Files.ReadFile("helm/berth/values.yaml")
+	known, err := os.ReadFile("helm/berth/values.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -158,7 +158,7 @@ func checkRights(t *testing.T, role *rbacv1.ClusterRole) {
 
 // TestEveryRightHasAReason reads the template: a comment stands before each rule.
 func TestEveryRightHasAReason(t *testing.T) {
-	data, err := Files.ReadFile("helm/berth/templates/rbac.yaml")
+	data, err := os.ReadFile("helm/berth/templates/rbac.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,12 +38,8 @@ const installPatience = "2m"
 
 // berthRoot is the lower part of Berth's image.
 func berthRoot() (image.Debian, error) {
-	packages, err := deploy.Packages()
-	if err != nil {
-		return image.Debian{}, err
-	}
 	cache, err := cacheDir()
-	return image.Debian{Cache: cache, Packages: packages}, err
+	return image.Debian{Cache: cache, Packages: deploy.Packages()}, err
 }
 
 // buildBerth builds bin/berth from the work tree, and its image into the
