@@ -4,6 +4,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"testing"
@@ -51,8 +52,9 @@ func TestConfigFields(t *testing.T) {
 	}
 	for i := range got.Classes {
 		got.Classes[i].Line = 0
+		want[i].Wipe = config.DefaultWipe
 	}
-	if !slices.Equal(got.Classes, want) {
+	if !reflect.DeepEqual(got.Classes, want) {
 		t.Errorf("classes:\n%+v, want\n%+v", got.Classes, want)
 	}
 	if got.RescanInterval.String() != "1h30m0s" || got.Labels["encrypted"] != "true" ||

@@ -15,11 +15,13 @@ import (
 
 	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/internal/agent"
+	"github.com/berth-storage/berth/internal/config"
 )
 
 // agentCommand looks after the disks of the node it runs on.
 func agentCommand() *cobra.Command {
 	var o agent.Options
+	var file config.File
 	var kubeconfig, level string
 	cmd := &cobra.Command{
 		Use:   "agent",
@@ -35,6 +37,7 @@ func agentCommand() *cobra.Command {
 			}
 			o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l}))
 			klog.SetSlogLogger(o.Log)
+			o.Config = file
 			var err error
 			if o.Kube, err = kubeConfig(kubeconfig); err != nil {
 				return fmt.Errorf("finding the API server: %w", err)
@@ -46,8 +49,8 @@ func agentCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.Node, "node", os.Getenv("NODE_NAME"), "name of this node (default $NODE_NAME)")
-	f.StringVar(&o.ConfigFile, "config", api.ConfigFile, "configuration file")
-	f.StringSliceVar(&o.AllowedDirs, "allow-dir", nil, "directory that this agent was given; discovery directories must lie in one (default: anywhere)")
+	f.StringVar(&file.Path, "config", api.ConfigFile, "configuration file")
+	f.StringSliceVar(&file.AllowedDirs, "allow-dir", nil, "directory that this agent was given; discovery directories must lie in one (default: anywhere)")
 	f.StringVar(&o.StateDir, "state-dir", api.StateDir, "directory of the journal")
 	f.StringVar(&o.Listen, "listen", ":8080", "address of /metrics, /healthz and /readyz; empty for none")
 	f.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file (default: the pod's service account)")

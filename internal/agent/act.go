@@ -168,12 +168,7 @@ func (a *Agent) wipe(ctx context.Context, id volume.ID, s *situation, r volume.R
 		}
 	}
 	started := time.Now()
-	job := wipeJob{Entry: s.slot.entry, Identity: r.Identity, Root: r.Root, Offset: r.Offset,
-		Reached: func(offset int64) error {
-			r.Offset = offset
-			return a.keep(r)
-		}}
-	result, err := a.machine.Wipe(ctx, s.slot.class, job)
+	result, err := a.erase(ctx, s, &r)
 	a.metrics.wiped(s.slot.class, result, time.Since(started), err)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -185,6 +180,18 @@ func (a *Agent) wipe(ctx context.Context, id volume.ID, s *situation, r volume.R
 		"entries", result.Entries, "bytes", result.Bytes, "seconds", time.Since(started).Seconds())
 	r.State, r.Offset = volume.Wiped, 0
 	return goOn, a.keep(r)
+}
+
+// erase does the erasing, as the volume's class wants it. It notes in r how far
+// it has come.
+func (a *Agent) erase(ctx context.Context, s *situation, r *volume.Record) (wipeResult, error) {
+	return a.machine.Wipe(ctx, s.slot.class, wipeJob{
+		Entry: s.slot.entry, Identity: r.Identity, Root: r.Root, Offset: r.Offset,
+		Reached: func(offset int64) error {
+			r.Offset = offset
+			return a.keep(*r)
+		},
+	})
 }
 
 // withdraw deletes a PV. What follows waits for the watch only where the API

@@ -28,13 +28,33 @@ const requests = 16
 
 // Options is what an agent is started with.
 type Options struct {
-	Node        string // the node's name
-	ConfigFile  string
-	AllowedDirs []string // directories that were mounted into the agent; empty: no limit
-	StateDir    string
-	Listen      string // address for metrics and health; "" for none
-	Kube        *rest.Config
-	Log         *slog.Logger
+	Node     string // the node's name
+	Config   Source
+	StateDir string
+	// StandIn says that the agent stands in for the established static
+	// provisioner, under that one's manifests: it puts no finalizer on PVs, which
+	// nobody could take off after the way back, and a class without a StorageClass
+	// does not keep the others from being looked after.
+	StandIn bool
+	// Namespace is where cleaning Jobs run, with JobImage. Both are needed only
+	// where a class asks for Jobs.
+	Namespace, JobImage string
+	Listen              string // address for metrics and health; "" for none
+	MetricsPath         string // "" for /metrics
+	Kube                *rest.Config
+	Log                 *slog.Logger
+}
+
+// Source is where the agent's configuration comes from.
+type Source interface {
+	// String names the source in messages.
+	String() string
+	// Load reads it. Notes are what is obeyed although the operator may not want
+	// it; the error is about all that is not.
+	Load() (cfg *config.Agent, notes []string, err error)
+	// Watch calls changed once when it has begun, and after each change, until
+	// ctx ends.
+	Watch(ctx context.Context, changed func()) error
 }
 
 type pvObject = corev1.PersistentVolume
@@ -71,7 +91,6 @@ type Agent struct {
 	events  chan event
 
 	current    atomic.Pointer[config.Agent]
-	configSum  [32]byte    // of the file in force; used by the loop alone
 	reloadDue  atomic.Bool // the file, or what it was checked against, may have changed
 	discovered atomic.Bool // the discovery directories have been read once
 	onDevices  atomic.Bool // an entry may be, or lead to, a block device
@@ -158,7 +177,7 @@ func Run(ctx context.Context, o Options) error {
 		a.running.Wait()
 		return nil // ctx has ended
 	}
-	a.log.Info("agent started", "node", a.node.Name, "config", o.ConfigFile, "state", o.StateDir)
+	a.log.Info("agent started", "node", a.node.Name, "config", o.Config.String(), "state", o.StateDir)
 
 	a.running.Go(func() { a.writeEvents(ctx) })
 	a.running.Go(func() { client.WatchVolumes(ctx, a.store) })
@@ -167,11 +186,9 @@ func Run(ctx context.Context, o Options) error {
 	a.watch(ctx, "block devices", disk.WatchBlockDevices, a.devicesChanged)
 	dirs := newDirWatch(a.log, func() { a.trigger(false) })
 	a.watch(ctx, "discovery directories", dirs.run, nil)
-	a.watch(ctx, "configuration", func(ctx context.Context, changed func()) error {
-		return config.Watch(ctx, o.ConfigFile, changed)
-	}, a.configChanged)
+	a.watch(ctx, "configuration", o.Config.Watch, a.configChanged)
 
-	a.loop(ctx, func() { a.reload(o.ConfigFile, o.AllowedDirs, dirs) })
+	a.loop(ctx, func() { a.reload(o.Config, dirs) })
 	a.volumes.stop()
 	a.running.Wait()
 	return nil

@@ -2,11 +2,11 @@ package agent
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -18,20 +18,16 @@ import (
 
 const configSubject = "config"
 
-// reload reads the configuration file and takes it over when it is good. A bad
-// one is reported, and the one in force stays.
-func (a *Agent) reload(file string, allowed []string, dirs *dirWatch) {
+// reload reads the configuration and takes it over when it is good. A bad one
+// is reported, and the one in force stays.
+func (a *Agent) reload(source Source, dirs *dirWatch) {
 	have, synced := a.classes.Names()
 	if !synced {
 		return // the first list of StorageClasses triggers the next look
 	}
-	data, err := os.ReadFile(file)
-	var cfg *config.Agent
+	cfg, notes, err := source.Load()
 	if err == nil {
-		cfg, err = config.Decode(file, data, allowed)
-	}
-	if err == nil {
-		err = cfg.MissingClasses(have, file)
+		err = cfg.MissingClasses(have, source.String())
 	}
 	if err != nil {
 		a.metrics.configValid.Set(0)
@@ -40,14 +36,15 @@ func (a *Agent) reload(file string, allowed []string, dirs *dirWatch) {
 	}
 	a.metrics.configValid.Set(1)
 	a.reports.clear(configSubject)
-	sum := sha256.Sum256(data)
-	if a.configSum == sum && a.config() != nil {
+	if reflect.DeepEqual(a.config(), cfg) {
 		return
 	}
-	a.configSum = sum
 	a.current.Store(cfg)
 	dirs.set(cfg.Classes)
-	a.log.Info("configuration in force", "file", file, "classes", len(cfg.Classes))
+	a.log.Info("configuration in force", "source", source.String(), "classes", len(cfg.Classes))
+	for _, note := range notes {
+		a.log.Warn(note, "source", source.String())
+	}
 	a.kickAll()
 }
 

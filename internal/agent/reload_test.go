@@ -9,6 +9,8 @@ import (
 
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/berth-storage/berth/internal/config"
 )
 
 const head = "apiVersion: berth.storage/v1alpha1\nkind: AgentConfig\nclasses:\n"
@@ -28,7 +30,7 @@ func TestReload(t *testing.T) {
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			a.reload(file, []string{"/mnt"}, dirs)
+			a.reload(config.File{Path: file, AllowedDirs: []string{"/mnt"}}, dirs)
 			a.trigger(false)
 			settle()
 			a.reports.mu.Lock()

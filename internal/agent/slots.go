@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"io/fs"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -129,7 +130,7 @@ func (s *slots) update(entries []entry, classes map[string]config.Class, errs ma
 		k := e.key()
 		seen[k] = true
 		sl := s.byKey[k]
-		if sl != nil && sl.entry == e && sl.class == classes[e.Class] && !full {
+		if sl != nil && sl.entry == e && reflect.DeepEqual(sl.class, classes[e.Class]) && !full {
 			continue
 		}
 		if sl == nil {

@@ -86,6 +86,9 @@ func (d *decoder) checkPattern(p, pattern string) {
 }
 
 func (d *decoder) checkLabels(a *Agent) {
+	if d.lines["startupTaint"] > 0 && !labelKey(a.StartupTaint) && !d.reported("startupTaint") {
+		d.report(d.lines["startupTaint"], "startupTaint", "found %s; allowed: a taint's key such as example.com/agent-not-ready", quote(a.StartupTaint))
+	}
 	first := map[string]int{}
 	for i, key := range a.NodeLabels {
 		p := fmt.Sprintf("nodeLabels[%d]", i)

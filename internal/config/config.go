@@ -26,6 +26,17 @@ type Agent struct {
 	NodeLabels []string
 	// Labels are put on every PersistentVolume, over those of NodeLabels.
 	Labels map[string]string
+	// OwnerReference makes every PersistentVolume a dependent of its Node object,
+	// so that it goes when the Node object does.
+	OwnerReference bool
+	// NodeNameOnly leaves the node's UID out of the provisioner's name that
+	// PersistentVolumes carry.
+	NodeNameOnly bool
+	// StartupTaint is the key of a taint that is taken off the node once its
+	// volumes are published. Empty: none.
+	StartupTaint string
+	// JobTolerations are put on the Jobs of classes whose Wipe.Job is set.
+	JobTolerations []Toleration
 	// RescanInterval is how often everything is looked at anew although no
 	// event asked for it. At least MinRescanInterval.
 	RescanInterval time.Duration
@@ -49,6 +60,12 @@ type Class struct {
 	FSType string
 	// NamePattern is a comma list of globs; see Matches.
 	NamePattern string
+	// Wipe says how a block device of the class is erased once it was released.
+	// Directories always have their contents removed.
+	Wipe Wipe
+	// Selector has terms that are ORed onto the node affinity of the class's
+	// volumes, for disks that several nodes reach.
+	Selector []SelectorTerm
 	// Shared admits filesystems that other nodes see too. They are never wiped.
 	Shared bool
 	// ReadOnly serves data that others put there: mounted read-only, kept on release.

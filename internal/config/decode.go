@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -110,12 +109,18 @@ func (d *decoder) agentFields(a *Agent) []field {
 			})
 		}},
 		{"labels", func(p string, n *yaml.Node) { d.labels(p, n, a) }},
-		{"rescanInterval", func(p string, n *yaml.Node) { d.interval(p, n, &a.RescanInterval) }},
+		{"ownerReference", func(p string, n *yaml.Node) { d.boolean(p, n, &a.OwnerReference) }},
+		{"nodeNameOnly", func(p string, n *yaml.Node) { d.boolean(p, n, &a.NodeNameOnly) }},
+		{"startupTaint", func(p string, n *yaml.Node) { d.text(p, n, &a.StartupTaint) }},
+		{"jobTolerations", func(p string, n *yaml.Node) {
+			d.list(p, n, func(p string, n *yaml.Node) { a.JobTolerations = append(a.JobTolerations, d.toleration(p, n)) })
+		}},
+		{"rescanInterval", func(p string, n *yaml.Node) { d.duration(p, n, &a.RescanInterval, MinRescanInterval, "5m") }},
 	}
 }
 
 func (d *decoder) class(p string, n *yaml.Node) Class {
-	c := Class{VolumeMode: Filesystem, NamePattern: DefaultNamePattern}
+	c := Class{VolumeMode: Filesystem, NamePattern: DefaultNamePattern, Wipe: DefaultWipe}
 	d.mapping(p, n, []string{"name", "hostDir"}, d.classFields(&c))
 	c.Line = d.lineOf(p+".name", p)
 	if c.MountDir == "" && d.lines[p+".mountDir"] == 0 {
@@ -140,6 +145,10 @@ func (d *decoder) classFields(c *Class) []field {
 		{"accessMode", func(p string, n *yaml.Node) { d.oneOf(p, n, (*string)(&c.AccessMode), accessModes) }},
 		{"fsType", func(p string, n *yaml.Node) { d.oneOf(p, n, &c.FSType, fsTypes) }},
 		{"namePattern", func(p string, n *yaml.Node) { d.text(p, n, &c.NamePattern) }},
+		{"wipe", func(p string, n *yaml.Node) { d.wipe(p, n, &c.Wipe) }},
+		{"selector", func(p string, n *yaml.Node) {
+			d.list(p, n, func(p string, n *yaml.Node) { c.Selector = append(c.Selector, d.selectorTerm(p, n)) })
+		}},
 		{"shared", func(p string, n *yaml.Node) { d.boolean(p, n, &c.Shared) }},
 		{"readOnly", func(p string, n *yaml.Node) { d.boolean(p, n, &c.ReadOnly) }},
 	}
@@ -152,20 +161,6 @@ func (d *decoder) labels(p string, n *yaml.Node, a *Agent) {
 		d.text(p, n, &value)
 		a.Labels[key] = value
 	})
-}
-
-func (d *decoder) interval(p string, n *yaml.Node, into *time.Duration) {
-	const allowed = "allowed: a duration of at least %s, such as 5m"
-	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" {
-		d.report(n.Line, p, "found %s; "+allowed, describe(n), MinRescanInterval)
-		return
-	}
-	interval, err := time.ParseDuration(strings.TrimSpace(n.Value))
-	if err != nil || interval < MinRescanInterval {
-		d.report(n.Line, p, "found %s; "+allowed, describe(n), MinRescanInterval)
-		return
-	}
-	*into = interval
 }
 
 // report adds a problem.

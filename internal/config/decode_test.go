@@ -17,13 +17,21 @@ func TestExampleIsWhatItSays(t *testing.T) {
 	}
 	want := &Agent{
 		Classes: []Class{
-			{Name: "fast", HostDir: "/mnt/disks", MountDir: "/mnt/disks", VolumeMode: Filesystem, AccessMode: ReadWriteOnce, FSType: "ext4", NamePattern: "*", Line: 13},
-			{Name: "raw", HostDir: "/mnt/raw", MountDir: "/mnt/raw", VolumeMode: Block, AccessMode: ReadWriteOnce, NamePattern: "nvme*, sd?", Line: 24},
-			{Name: "scratch", HostDir: "/mnt/shared", MountDir: "/mnt/shared", VolumeMode: Filesystem, AccessMode: ReadWriteMany, NamePattern: "*", Shared: true, Line: 31},
-			{Name: "datasets", HostDir: "/mnt/datasets", MountDir: "/mnt/datasets", VolumeMode: Filesystem, AccessMode: ReadOnlyMany, NamePattern: "*", ReadOnly: true, Line: 38},
+			{Name: "fast", HostDir: "/mnt/disks", MountDir: "/mnt/disks", VolumeMode: Filesystem, AccessMode: ReadWriteOnce, FSType: "ext4", NamePattern: "*", Wipe: DefaultWipe, Line: 13},
+			{Name: "raw", HostDir: "/mnt/raw", MountDir: "/mnt/raw", VolumeMode: Block, AccessMode: ReadWriteOnce, NamePattern: "nvme*, sd?",
+				Wipe: Wipe{Method: WipeShred, Passes: 2, Timeout: DefaultWipeTimeout}, Line: 24},
+			{Name: "vault", HostDir: "/mnt/vault", MountDir: "/mnt/vault", VolumeMode: Block, AccessMode: ReadWriteOnce, NamePattern: "*", Line: 37,
+				Wipe:     Wipe{Method: WipeCommand, Passes: 1, Command: []string{"/usr/local/bin/erase", "--twice"}, Timeout: 2 * time.Hour, Job: true},
+				Selector: []SelectorTerm{{MatchExpressions: []Requirement{{Key: "example.com/rack", Operator: "In", Values: []string{"r1"}}}}}},
+			{Name: "scratch", HostDir: "/mnt/shared", MountDir: "/mnt/shared", VolumeMode: Filesystem, AccessMode: ReadWriteMany, NamePattern: "*", Wipe: DefaultWipe, Shared: true, Line: 51},
+			{Name: "datasets", HostDir: "/mnt/datasets", MountDir: "/mnt/datasets", VolumeMode: Filesystem, AccessMode: ReadOnlyMany, NamePattern: "*", Wipe: DefaultWipe, ReadOnly: true, Line: 58},
 		},
 		NodeLabels:     []string{"topology.kubernetes.io/zone"},
 		Labels:         map[string]string{"team": "storage"},
+		OwnerReference: true,
+		NodeNameOnly:   true,
+		StartupTaint:   "example.com/disks-not-ready",
+		JobTolerations: []Toleration{{Key: "example.com/storage", Operator: "Exists", Effect: "NoSchedule"}},
 		RescanInterval: 5 * time.Minute,
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -48,7 +56,7 @@ func TestExampleShowsEveryField(t *testing.T) {
 		}
 	}
 	shown(d.agentFields(&a), "")
-	shown(d.classFields(&Class{}), "classes[0].", "classes[1].", "classes[2].", "classes[3].")
+	shown(d.classFields(&Class{}), "classes[0].", "classes[1].", "classes[2].", "classes[3].", "classes[4].")
 
 	set := func(typ reflect.Type, values ...reflect.Value) {
 		for i := range typ.NumField() {
@@ -82,8 +90,8 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Agent{RescanInterval: 5 * time.Minute, Classes: []Class{
-		{Name: "a", HostDir: "/mnt/a", MountDir: "/mnt/a", VolumeMode: Filesystem, AccessMode: ReadWriteOnce, NamePattern: "*", Line: 4},
-		{Name: "b", HostDir: "/mnt/ab", MountDir: "/srv/ab", VolumeMode: Filesystem, AccessMode: ReadWriteOnce, NamePattern: "*", Line: 7},
+		{Name: "a", HostDir: "/mnt/a", MountDir: "/mnt/a", VolumeMode: Filesystem, AccessMode: ReadWriteOnce, NamePattern: "*", Wipe: DefaultWipe, Line: 4},
+		{Name: "b", HostDir: "/mnt/ab", MountDir: "/srv/ab", VolumeMode: Filesystem, AccessMode: ReadWriteOnce, NamePattern: "*", Wipe: DefaultWipe, Line: 7},
 	}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -148,16 +156,16 @@ func TestMissingClasses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := agent.MissingClasses([]string{"raw", "scratch", "fast", "datasets"}, "agent.yaml"); err != nil {
+	if err := agent.MissingClasses([]string{"raw", "scratch", "fast", "datasets", "vault"}, "agent.yaml"); err != nil {
 		t.Errorf("nothing is missing, but: %v", err)
 	}
-	err = agent.MissingClasses([]string{"scratch", "faster", "raw"}, "agent.yaml")
+	err = agent.MissingClasses([]string{"scratch", "faster", "raw", "vault"}, "agent.yaml")
 	var missing *Errors
 	if !errors.As(err, &missing) {
 		t.Fatalf("got %v", err)
 	}
-	want := `agent.yaml:13: classes[0].name: no StorageClass "fast"; the cluster has: faster, raw, scratch; did you mean "faster"?
-agent.yaml:38: classes[3].name: no StorageClass "datasets"; the cluster has: faster, raw, scratch`
+	want := `agent.yaml:13: classes[0].name: no StorageClass "fast"; the cluster has: faster, raw, scratch, vault; did you mean "faster"?
+agent.yaml:58: classes[4].name: no StorageClass "datasets"; the cluster has: faster, raw, scratch, vault`
 	if err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}

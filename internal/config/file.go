@@ -1,0 +1,30 @@
+package config
+
+import (
+	"context"
+	"fmt"
+	"os"
+)
+
+// File is a configuration in one file.
+type File struct {
+	Path string
+	// AllowedDirs are the directories that classes' must be at or beneath;
+	// empty for any.
+	AllowedDirs []string
+}
+
+func (f File) String() string { return f.Path }
+
+// Load reads the file. It has no notes.
+func (f File) Load() (*Agent, []string, error) {
+	data, err := os.ReadFile(f.Path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading configuration: %w", err)
+	}
+	agent, err := Decode(f.Path, data, f.AllowedDirs)
+	return agent, nil, err
+}
+
+// Watch calls changed as the function Watch does.
+func (f File) Watch(ctx context.Context, changed func()) error { return Watch(ctx, f.Path, changed) }
