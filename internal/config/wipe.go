@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"slices"
+	"strconv"
+	"time"
+)
 
 // Wipe says how a released block device is erased.
 type Wipe struct {
@@ -35,6 +39,23 @@ const (
 	// WipeCommand runs Command and takes its exit status for the result.
 	WipeCommand WipeMethod = "Command"
 )
+
+// CommandLine is the program, with its arguments, that does the wipe in a
+// container of Berth's image; that of WipeCommand is the class's own. It finds
+// the device's path in the environment variable LOCAL_PV_BLKDEVICE.
+func (w Wipe) CommandLine() []string {
+	switch w.Method {
+	case WipeZero:
+		return []string{"/scripts/dd_zero.sh", strconv.Itoa(w.Passes)}
+	case WipeShred:
+		return []string{"/scripts/shred.sh", strconv.Itoa(w.Passes)}
+	case WipeSignatures:
+		return []string{"/scripts/quick_reset.sh"}
+	case WipeCommand:
+		return slices.Clone(w.Command)
+	}
+	return []string{"/usr/local/bin/berth", "clean", "erase"}
+}
 
 // Defaults of the fields of Wipe.
 const (
