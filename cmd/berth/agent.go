@@ -53,6 +53,8 @@ func agentCommand() *cobra.Command {
 	f.StringSliceVar(&file.AllowedDirs, "allow-dir", nil, "directory that this agent was given; discovery directories must lie in one (default: anywhere)")
 	f.StringVar(&o.StateDir, "state-dir", api.StateDir, "directory of the journal")
 	f.StringVar(&o.Listen, "listen", ":8080", "address of /metrics, /healthz and /readyz; empty for none")
+	f.StringVar(&o.Namespace, "namespace", os.Getenv("POD_NAMESPACE"), "namespace of the Jobs of classes with job: true (default $POD_NAMESPACE)")
+	f.StringVar(&o.JobImage, "job-image", os.Getenv("JOB_CONTAINER_IMAGE"), "image of those Jobs (default $JOB_CONTAINER_IMAGE)")
 	f.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file (default: the pod's service account)")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	return cmd

@@ -32,6 +32,7 @@ func (w *world) startWith(t *testing.T, dieAt int, after bool, class config.Clas
 	p := &process{w: w, kill: cancel, dieAt: dieAt, after: after, watched: make(chan watched, 1000)}
 	a = newAgent(ctx, testNode(), p, fakeAPI{p}, p, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	a.current.Store(&config.Agent{Classes: []config.Class{class}, RescanInterval: time.Hour})
+	a.jobs, a.jobImage = func() (jobs, error) { return fakeJobs{p}, nil }, "berth:1"
 	if err := a.classes.Replace([]any{&storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: class.Name}}}, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -123,6 +124,10 @@ func (w *world) state() string {
 	for _, id := range slices.Sorted(maps.Keys(w.records)) {
 		fmt.Fprintf(&b, "record %s %s %s\n", w.records[id].Entry, w.records[id].State, w.records[id].PV.Name)
 	}
+	for _, name := range slices.Sorted(maps.Keys(w.jobs)) {
+		fmt.Fprintf(&b, "job %s\n", name)
+	}
+	fmt.Fprintf(&b, "jobs made: %d\n", w.made)
 	return b.String()
 }
 
@@ -149,15 +154,15 @@ var phases = []func(t *testing.T, w *world, a *Agent){
 
 // live runs a life in which the agent dies at one step of the given phase, if
 // any, is started again, and returns the end state and the steps of each phase.
-func live(t *testing.T, phase, dieAt int, after bool) (end string, steps []int, died string) {
+func live(t *testing.T, class config.Class, phase, dieAt int, after bool) (end string, steps []int, died string) {
 	w := newWorld(map[string]*fakeDisk{
 		"dir": {identity: "fs:1:/"}, "dev": {identity: "wwid:2", device: true},
 	})
-	a, stop := w.start(t, 0, false)
+	a, stop := w.startWith(t, 0, false, class)
 	for i, begin := range phases {
 		if i == phase && i == 0 {
 			stop()
-			a, stop = w.start(t, dieAt, after)
+			a, stop = w.startWith(t, dieAt, after, class)
 		} else if i == phase {
 			w.mu.Lock()
 			w.process.steps, w.process.dieAt, w.process.after = 0, dieAt, after
@@ -177,7 +182,7 @@ func live(t *testing.T, phase, dieAt int, after bool) (end string, steps []int, 
 		w.mu.Unlock()
 		if dead {
 			stop()
-			a, stop = w.start(t, 0, false)
+			a, stop = w.startWith(t, 0, false, class)
 			settle()
 		}
 	}
@@ -188,23 +193,42 @@ func live(t *testing.T, phase, dieAt int, after bool) (end string, steps []int, 
 // TestCrashConverges kills the agent before and after each step of each phase
 // of a volume's life: the end is the same, and nobody sees another's bytes.
 // This is guarantee 7, and guarantee 3 under crashes.
-func TestCrashConverges(t *testing.T) {
+func TestCrashConverges(t *testing.T) { converges(t, testClass, 60) }
+
+// TestJobCrashConverges is the same where devices are wiped in Jobs, which
+// outlive the agent: one that runs is picked up, none is left, and no second
+// one is made for the same release.
+func TestJobCrashConverges(t *testing.T) {
+	class := testClass
+	class.Wipe.Job = true
+	died := converges(t, class, 80)
+	for _, step := range []string{"begin Job", "Job runs", "Job has ended", "remove Job"} {
+		if !died[step] {
+			t.Errorf("it was not killed at %q", step)
+		}
+	}
+}
+
+// converges returns the steps at which the agent was killed.
+func converges(t *testing.T, class config.Class, atLeast int) map[string]bool {
+	at := map[string]bool{}
 	var want string
 	var steps []int
-	synctest.Test(t, func(t *testing.T) { want, steps, _ = live(t, -1, 0, false) })
+	synctest.Test(t, func(t *testing.T) { want, steps, _ = live(t, class, -1, 0, false) })
 	t.Logf("steps of each phase: %v; end:\n%s", steps, want)
 	kills := 0
 	for phase, n := range steps {
 		if phase == 0 {
 			n += 4 // it is begun twice; what is left over kills nothing
 		}
-		for at := 1; at <= n; at++ {
+		for step := 1; step <= n; step++ {
 			for _, after := range []bool{false, true} {
-				name := fmt.Sprintf("phase %d step %d after=%v", phase, at, after)
+				name := fmt.Sprintf("phase %d step %d after=%v", phase, step, after)
 				synctest.Test(t, func(t *testing.T) {
-					got, _, died := live(t, phase, at, after)
+					got, _, died := live(t, class, phase, step, after)
 					if died != "" {
 						kills++
+						at[died] = true
 					}
 					if got != want {
 						t.Errorf("%s: killed at %q, the end is\n%swant\n%s", name, died, got, want)
@@ -213,8 +237,9 @@ func TestCrashConverges(t *testing.T) {
 			}
 		}
 	}
-	if kills < 60 {
+	if kills < atLeast {
 		t.Errorf("the agent was killed %d times only", kills)
 	}
 	t.Logf("killed %d times", kills)
+	return at
 }

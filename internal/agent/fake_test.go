@@ -27,15 +27,21 @@ var errDead = errors.New("this process is dead")
 
 // world is a machine and an API server that outlive the agent's process.
 type world struct {
-	mu      sync.Mutex
-	disks   map[string]*fakeDisk // by name in the discovery directory
-	noDir   bool                 // the discovery directory does not exist
-	pvs     map[string]*corev1.PersistentVolume
-	records map[volume.ID]volume.Record
-	serial  int
-	down    bool // the API server refuses
-	trail   []string
-	events  []string
+	mu       sync.Mutex
+	disks    map[string]*fakeDisk // by name in the discovery directory
+	noDir    bool                 // the discovery directory does not exist
+	pvs      map[string]*corev1.PersistentVolume
+	records  map[volume.ID]volume.Record
+	serial   int
+	jobs     map[string]*fakeJob // by PV
+	jobFate  func() error        // what comes of a Job that is made now; nil: it succeeds
+	wipes    []string            // disks whose wipe by the agent has begun, in order
+	wipeFate error               // what comes of those; nil: they succeed
+	made     int                 // Jobs so far
+	down     bool                // the API server refuses
+	noJobs   bool                // the API server refuses what is about Jobs
+	trail    []string
+	events   []string
 
 	process *process // the agent that lives now
 }
@@ -46,6 +52,8 @@ type fakeDisk struct {
 	bytes    string // the marks that tenants have left
 	plain    bool   // nothing is mounted on it
 	hang     chan struct{}
+	wiping   chan struct{} // a wipe waits until it is closed
+	disk     string        // the physical one it is on; "" for one of its own
 }
 
 // process is one life of the agent. It dies at a step: before it, with no
@@ -67,7 +75,7 @@ type watched struct {
 }
 
 func newWorld(disks map[string]*fakeDisk) *world {
-	return &world{disks: disks, pvs: map[string]*corev1.PersistentVolume{}, records: map[volume.ID]volume.Record{}}
+	return &world{disks: disks, pvs: map[string]*corev1.PersistentVolume{}, records: map[volume.ID]volume.Record{}, jobs: map[string]*fakeJob{}}
 }
 
 // step runs one effect under its name, or dies.
@@ -153,7 +161,30 @@ func (p *process) Empty(_ config.Class, e entry, id disk.ID) (empty bool, err er
 	return empty, err
 }
 
-func (p *process) Wipe(_ context.Context, _ config.Class, w wipeJob) (wipeResult, error) {
+func (p *process) Disk(e entry) string {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	if d := p.w.disks[e.Name]; d != nil && d.disk != "" {
+		return d.disk
+	}
+	return e.Name
+}
+
+func (p *process) Wipe(ctx context.Context, _ config.Class, w wipeJob) (wipeResult, error) {
+	p.w.mu.Lock()
+	d, failure := p.w.disks[w.Entry.Name], p.w.wipeFate
+	p.w.wipes = append(p.w.wipes, w.Entry.Name)
+	p.w.mu.Unlock()
+	if d != nil && d.wiping != nil {
+		select {
+		case <-d.wiping:
+		case <-ctx.Done():
+			return wipeResult{}, ctx.Err()
+		}
+	}
+	if failure != nil {
+		return wipeResult{}, failure
+	}
 	half := func() error {
 		d := p.w.disks[w.Entry.Name]
 		if d == nil || d.identity != w.Identity {

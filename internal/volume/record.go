@@ -61,6 +61,7 @@ type Record struct {
 	Claim    *Claim      `json:"claim,omitempty"`  // the last one
 	Root     *disk.Owner `json:"root,omitempty"`   // of a directory, before its first claim
 	Offset   int64       `json:"offset,omitempty"` // bytes of a block device that a wipe has overwritten
+	Job      string      `json:"job,omitempty"`    // name of the PV whose Job was begun to wipe it, until that is removed
 	Reason   string      `json:"reason,omitempty"` // why it is quarantined
 }
 
