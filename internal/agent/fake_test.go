@@ -344,5 +344,5 @@ func (w *world) edit(name string, change func(*corev1.PersistentVolume)) {
 }
 
 func testNode() publish.Node {
-	return publish.Node{Name: "node-1", UID: "node-uid", Hostname: "node-1"}
+	return publish.Node{Name: "node-1", UID: "node-uid", Hostname: "host-1"}
 }

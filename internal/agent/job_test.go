@@ -52,9 +52,8 @@ func (a *Agent) configure(change func(*config.Agent)) {
 func TestWipeInJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(map[string]*fakeDisk{"dev": {identity: "wwid:2", device: true}, "dir": {identity: "fs:1:/"}})
-		a, stop := w.startWith(t, 0, false, classWithJob())
+		_, stop := w.startWith(t, 0, false, classWithJob())
 		defer stop()
-		a.node.Hostname = "host-1"
 		w.use(t)
 		var uid string
 		w.do(func() {
