@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -114,7 +115,7 @@ func (a *Agent) jobSpec(s *situation, r *volume.Record) job.Spec {
 	return job.Spec{
 		PV: r.PV.Name, UID: r.PV.UID, Node: a.node.Name, Hostname: a.node.Hostname,
 		HostDir: c.HostDir, MountDir: c.MountDir, Entry: s.slot.entry.Name, Identity: r.Identity,
-		Image: a.jobImage, Command: c.Wipe.CommandLine(), Timeout: c.Wipe.Timeout, Tolerations: a.config().JobTolerations,
+		Image: a.jobImage, Command: c.Wipe.CommandLine(), Timeout: cmp.Or(c.Wipe.Timeout, config.DefaultWipeTimeout), Tolerations: a.config().JobTolerations,
 		Tell: func(message string) {
 			if message == "" {
 				a.reports.clear(volumeSubject(r.ID))
