@@ -45,6 +45,7 @@ const (
 	ReasonQuarantined   = "Quarantined"
 	ReasonWipeFailed    = "WipeFailed"
 	ReasonPublishFailed = "PublishFailed"
+	ReasonForeignVolume = "ForeignVolume"
 )
 
 // Standard paths on a node.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/internal/config"
 	"github.com/berth-storage/berth/internal/publish"
@@ -64,12 +66,17 @@ func (a *Agent) keep(r volume.Record) error {
 	if r.State == volume.Published && r.PV.Name == "" {
 		r.PV.Name = a.pvName(r)
 	}
+	before, _ := a.journal.Get(r.ID)
 	if err := a.journal.Put(r); err != nil {
 		return err
 	}
 	a.metrics.state(r)
+	if !unknown(r.Identity) && before.PV.UID != r.PV.UID {
+		a.byPV.Delete(before.PV.UID)
+		a.byPV.Store(r.PV.UID, r.Identity)
+	}
 	a.log.Debug("journal", "volume", r.ID, "state", r.State, "pv", r.PV.Name)
-	return nil
+	return a.forgetUnknown(r)
 }
 
 // confirm asks the API server itself for a PV that the cache does not have.
@@ -82,18 +89,29 @@ func (a *Agent) confirm(ctx context.Context, id volume.ID, s *situation) error {
 	if err != nil {
 		return err
 	}
-	if pv != nil {
-		if v, ok := publish.View(pv); ok && volume.IDOf(v.Identity) == id {
-			if value := publish.NodeLabelValue(a.node.Name); pv.Labels[api.LabelNode] != value {
-				return fmt.Errorf("PV %s has lost its label; put it back: kubectl label pv %s --overwrite %s=%s", name, name, api.LabelNode, value)
-			}
-			a.store.Put(pv)
-			s.in.Answer = v.ResourceVersion
-			return nil
+	if v, ok := a.isOf(pv, *s.in.Record); ok {
+		if a.node.Labelled(pv) {
+			a.store.Put(pv, false)
+		} else { // somebody has taken the label off, or it never had one
+			a.store.Put(pv, true)
+			a.old.kick()
 		}
+		a.store.Identify(v, s.in.Record.Identity)
+		s.in.Answer = v.ResourceVersion
+		return nil
 	}
 	s.in.Absent = true // nothing of that name, or another volume's
 	return nil
+}
+
+// isOf reports whether a PV is a volume's: it says so, or it is the one of the
+// volume's record.
+func (a *Agent) isOf(pv *pvObject, r volume.Record) (volume.PV, bool) {
+	if pv == nil || a.foreign(pv) {
+		return volume.PV{}, false
+	}
+	v, ok := publish.View(pv)
+	return v, ok && (v.Identity == r.Identity || v.Identity == "" && v.UID == r.PV.UID)
 }
 
 // publish creates a volume's PV.
@@ -118,11 +136,15 @@ func (a *Agent) publish(ctx context.Context, s *situation, r volume.Record) (ste
 	if created {
 		a.metrics.published(s.slot.class, time.Since(started))
 		a.log.Info("published", "pv", got.Name, "volume", r.ID, "disk", r.Identity, "path", s.in.Disk.Path)
-		a.store.Put(got)
+		a.store.Put(got, false)
 		return goOn, nil
 	}
-	if v, ok := publish.View(got); ok && v.Identity == r.Identity && got.Labels[api.LabelNode] == publish.NodeLabelValue(a.node.Name) {
-		a.store.Put(got)
+	if v, ok := publish.View(got); ok && a.node.Misfit(got) == "" && v.Path == s.in.Disk.Path && (v.Identity == r.Identity || v.Identity == "") {
+		old := !a.node.Labelled(got)
+		a.store.Put(got, old)
+		if old {
+			a.old.kick()
+		}
 		return goOn, nil
 	}
 	return a.nameTaken(s, r, got)
@@ -131,7 +153,7 @@ func (a *Agent) publish(ctx context.Context, s *situation, r volume.Record) (ste
 // nameTaken handles a PV name that another volume has.
 func (a *Agent) nameTaken(s *situation, r volume.Record, other *pvObject) (step, error) {
 	long := publish.LongName(r.Entry, a.node.Name, r.Class)
-	if local := other.Spec.Local; local != nil && local.Path == s.in.Disk.Path && other.Labels[api.LabelNode] == publish.NodeLabelValue(a.node.Name) {
+	if local := other.Spec.Local; local != nil && local.Path == s.in.Disk.Path && a.node.Misfit(other) == "" {
 		return halt, nil // the last disk at this place; its PV's end kicks this volume
 	}
 	if r.PV.Name == long {
@@ -147,7 +169,21 @@ func (a *Agent) spec(s *situation, r volume.Record, class publish.Class) publish
 		Name: r.PV.Name, Class: c.Name, Path: s.in.Disk.Path, Identity: r.Identity, CapacityBytes: s.in.Disk.CapacityBytes,
 		Block: c.VolumeMode == config.Block, AccessMode: string(c.AccessMode), FSType: c.FSType, ReadOnly: c.ReadOnly,
 		Reclaim: class.Reclaim, MountOptions: class.MountOptions, NodeLabels: cfg.NodeLabels, Labels: cfg.Labels,
+		Selector: selector(c.Selector), Owned: cfg.OwnerReference, NodeNameOnly: cfg.NodeNameOnly, Unheld: a.unheld,
 	}
+}
+
+func selector(terms []config.SelectorTerm) (out []corev1.NodeSelectorTerm) {
+	requirements := func(in []config.Requirement) (out []corev1.NodeSelectorRequirement) {
+		for _, r := range in {
+			out = append(out, corev1.NodeSelectorRequirement{Key: r.Key, Operator: corev1.NodeSelectorOperator(r.Operator), Values: r.Values})
+		}
+		return out
+	}
+	for _, t := range terms {
+		out = append(out, corev1.NodeSelectorTerm{MatchExpressions: requirements(t.MatchExpressions), MatchFields: requirements(t.MatchFields)})
+	}
+	return out
 }
 
 // wipe erases a volume, after asking the API server itself once more whether
@@ -159,11 +195,11 @@ func (a *Agent) wipe(ctx context.Context, id volume.ID, s *situation, r volume.R
 	}
 	if pv != nil {
 		v, ok := publish.View(pv)
-		if !ok || volume.IDOf(v.Identity) != id {
+		if !ok || v.Identity != "" && volume.IDOf(v.Identity) != id {
 			return halt, fmt.Errorf("PV %s is another volume's now", r.PV.Name)
 		}
 		if v.UID != r.PV.UID || !v.Released || !v.Delete {
-			a.store.Put(pv)
+			a.store.Put(pv, !a.node.Labelled(pv))
 			return halt, fmt.Errorf("PV %s is not released any more", r.PV.Name)
 		}
 	}
@@ -201,7 +237,7 @@ func (a *Agent) withdraw(ctx context.Context, pv volume.PV) (step, error) {
 	if err != nil || left == nil {
 		return halt, err
 	}
-	a.store.Put(left)
+	a.store.Put(left, !a.node.Labelled(left))
 	return goOn, nil
 }
 

@@ -63,6 +63,8 @@ type pvObject = corev1.PersistentVolume
 type cluster interface {
 	Create(ctx context.Context, pv *corev1.PersistentVolume) (*corev1.PersistentVolume, bool, error)
 	Get(ctx context.Context, name string) (*corev1.PersistentVolume, error)
+	Unlabelled(ctx context.Context, each func(*corev1.PersistentVolume)) error
+	Label(ctx context.Context, pv volume.PV) (*corev1.PersistentVolume, error)
 	Withdraw(ctx context.Context, pv volume.PV) (*corev1.PersistentVolume, error)
 	LetGo(ctx context.Context, pv volume.PV) error
 	Event(ctx context.Context, e *corev1.Event) error
@@ -77,18 +79,22 @@ type journal interface {
 
 // Agent looks after the volumes of one node.
 type Agent struct {
-	log     *slog.Logger
-	node    publish.Node
-	machine machine
-	cluster cluster
-	journal journal
-	store   *publish.Store
-	classes *publish.Classes
-	reports *reports
-	metrics *metrics
-	slots   *slots
-	volumes *workers
-	events  chan event
+	log       *slog.Logger
+	node      publish.Node
+	machine   machine
+	cluster   cluster
+	journal   journal
+	store     *publish.Store
+	classes   *publish.Classes
+	reports   *reports
+	metrics   *metrics
+	slots     *slots
+	volumes   *workers
+	events    chan event
+	old       *old
+	unheld    bool     // PVs go without the finalizer
+	byPV      sync.Map // UID of a PV → disk.ID: what the journal knows
+	strangers strangers
 
 	current    atomic.Pointer[config.Agent]
 	reloadDue  atomic.Bool // the file, or what it was checked against, may have changed
@@ -107,18 +113,22 @@ func newAgent(ctx context.Context, node publish.Node, m machine, c cluster, j jo
 	a := &Agent{
 		log: log, node: node, machine: m, cluster: c, journal: j,
 		metrics: newMetrics(), slots: newSlots(),
-		events:   make(chan event, eventQueue),
+		events: make(chan event, eventQueue), old: newOld(),
 		requests: make(chan struct{}, requests), inspecting: make(chan struct{}, inspections), notes: make(chan struct{}, 1),
 		rescan: make(chan bool, 1),
 	}
 	a.reports = &reports{log: log, event: a.queueEvent, current: map[string]report{}, soon: map[string]*time.Timer{},
 		node: corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: types.UID(node.Name)}}
 	a.volumes = newWorkers(ctx, &a.running, a.reconcile)
-	a.store = publish.NewStore(a.pvChanged, a.kickAll)
+	a.store = publish.NewStore(publish.Handlers{Changed: a.pvChanged, Foreign: a.foreign, Listed: a.kickAll,
+		Unidentified: func(name string) { a.volumes.kick(unidentified(name)) }})
 	a.classes = publish.NewClasses(a.configChanged)
 	a.metrics.watch(a)
 	for _, r := range j.All() {
 		a.metrics.state(r)
+		if r.PV.UID != "" && !unknown(r.Identity) {
+			a.byPV.Store(r.PV.UID, r.Identity)
+		}
 	}
 	return a
 }
@@ -165,6 +175,7 @@ func Run(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	a := newAgent(ctx, publish.Node{Name: o.Node}, localMachine{}, client, j, o.Log)
+	a.unheld = o.StandIn
 	// Many volumes at once take stacks and buffers that are not needed after;
 	// the runtime itself would give them back over minutes.
 	a.volumes.idle = time.AfterFunc(idleAfter, debug.FreeOSMemory)
@@ -180,7 +191,13 @@ func Run(ctx context.Context, o Options) error {
 	a.log.Info("agent started", "node", a.node.Name, "config", o.Config.String(), "state", o.StateDir)
 
 	a.running.Go(func() { a.writeEvents(ctx) })
-	a.running.Go(func() { client.WatchVolumes(ctx, a.store) })
+	a.running.Go(func() {
+		a.followOld(ctx, func(ctx context.Context) { client.WatchOld(ctx, a.node, a.store) })
+	})
+	a.running.Go(func() {
+		<-a.old.done // until then a volume may look as if it had no PV
+		client.WatchVolumes(ctx, a.store)
+	})
 	a.running.Go(func() { client.WatchClasses(ctx, a.classes) })
 	a.watch(ctx, "mounts", disk.WatchMounts, func() { a.trigger(false) })
 	a.watch(ctx, "block devices", disk.WatchBlockDevices, a.devicesChanged)
@@ -227,6 +244,9 @@ func (a *Agent) loop(ctx context.Context, reload func()) {
 			reload()
 		}
 		a.discover(ctx, full)
+		if full && a.config() != nil {
+			a.running.Go(func() { a.reportStrangers(ctx) })
+		}
 		if cfg := a.config(); cfg != nil {
 			slow = time.After(cfg.RescanInterval)
 		}

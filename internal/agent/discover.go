@@ -115,6 +115,11 @@ func (a *Agent) inspect(ctx context.Context, k key) (again bool) {
 	for _, id := range touched {
 		a.volumes.kick(id)
 	}
+	if d != nil && err == nil {
+		for _, pv := range a.store.Unidentified(func(pv volume.PV) bool { return pv.Path == d.Path }) {
+			a.volumes.kick(unidentified(pv.Name))
+		}
+	}
 	return false
 }
 

@@ -15,6 +15,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"k8s.io/client-go/tools/cache"
+
 	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/internal/config"
 	"github.com/berth-storage/berth/internal/disk"
@@ -34,6 +36,8 @@ type world struct {
 	records map[volume.ID]volume.Record
 	serial  int
 	down    bool // the API server refuses
+	unheld  bool // the agent runs under the established provisioner's manifests
+	noLabel bool // and may not patch PVs
 	trail   []string
 	events  []string
 
@@ -57,7 +61,8 @@ type process struct {
 	dieAt   int // counted in steps from 1; 0 never
 	after   bool
 	steps   int
-	watched chan watched // what the watch brings
+	watched chan watched         // what the watches bring
+	wide    cache.ReflectorStore // takes in PVs without a label, while they are watched
 }
 
 // watched is one event of a watch.
@@ -234,6 +239,37 @@ func (p fakeAPI) Get(_ context.Context, name string) (out *corev1.PersistentVolu
 		if pv := p.w.pvs[name]; pv != nil {
 			out = pv.DeepCopy()
 		}
+		return nil
+	})
+	return out, err
+}
+
+func (p fakeAPI) Unlabelled(_ context.Context, each func(*corev1.PersistentVolume)) error {
+	return p.request("list old", func() error {
+		for _, name := range slices.Sorted(maps.Keys(p.w.pvs)) {
+			if _, labelled := p.w.pvs[name].Labels[api.LabelNode]; !labelled {
+				each(p.w.pvs[name].DeepCopy())
+			}
+		}
+		return nil
+	})
+}
+
+func (p fakeAPI) Label(_ context.Context, seen volume.PV) (out *corev1.PersistentVolume, err error) {
+	err = p.request("label", func() error {
+		pv := p.w.pvs[seen.Name]
+		switch {
+		case p.w.noLabel:
+			return apierrors.NewForbidden(corev1.Resource("persistentvolumes"), seen.Name, errors.New("no patch"))
+		case pv == nil:
+			return apierrors.NewNotFound(corev1.Resource("persistentvolumes"), seen.Name)
+		case string(pv.UID) != seen.UID:
+			return apierrors.NewConflict(corev1.Resource("persistentvolumes"), seen.Name, errors.New("another"))
+		}
+		n := pv.DeepCopy()
+		metav1.SetMetaDataLabel(&n.ObjectMeta, api.LabelNode, publish.NodeLabelValue("node-1"))
+		p.w.store(n)
+		out = n.DeepCopy()
 		return nil
 	})
 	return out, err

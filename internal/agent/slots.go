@@ -64,6 +64,20 @@ func (s *slots) knows(k key) bool {
 	return s.scanned[k.class] && (at == nil || at.looked)
 }
 
+// place returns the disk at a place. known is false while nothing can be said
+// about it; who is kicked when that has changed.
+func (s *slots) place(k key, who volume.ID) (d *volume.Disk, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known = s.knows(k); !known && !slices.Contains(s.waiting[k], who) {
+		s.waiting[k] = append(s.waiting[k], who)
+	}
+	if sl := s.byKey[k]; known && sl != nil {
+		return sl.disk, true
+	}
+	return nil, known
+}
+
 // twin returns another place with the same identity as the disk at k, "" when
 // there is none. The caller holds mu.
 func (s *slots) twin(k key, d *volume.Disk) string {
