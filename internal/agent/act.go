@@ -120,6 +120,9 @@ func (a *Agent) publish(ctx context.Context, s *situation, r volume.Record) (ste
 	if !ok {
 		return halt, fmt.Errorf("there is no StorageClass %s", s.slot.class.Name)
 	}
+	if p := class.Reclaim; p != corev1.PersistentVolumeReclaimDelete && p != corev1.PersistentVolumeReclaimRetain {
+		return halt, fmt.Errorf("StorageClass %s has the reclaim policy %s; allowed: Delete, Retain", s.slot.class.Name, p)
+	}
 	if r.PV.Name == "" {
 		r.PV.Name = a.pvName(r)
 	}
@@ -169,7 +172,7 @@ func (a *Agent) spec(s *situation, r volume.Record, class publish.Class) publish
 		Name: r.PV.Name, Class: c.Name, Path: s.in.Disk.Path, Identity: r.Identity, CapacityBytes: s.in.Disk.CapacityBytes,
 		Block: c.VolumeMode == config.Block, AccessMode: string(c.AccessMode), FSType: c.FSType, ReadOnly: c.ReadOnly,
 		Reclaim: class.Reclaim, MountOptions: class.MountOptions, NodeLabels: cfg.NodeLabels, Labels: cfg.Labels,
-		Selector: selector(c.Selector), Owned: cfg.OwnerReference, NodeNameOnly: cfg.NodeNameOnly, Unheld: a.unheld,
+		Selector: selector(c.Selector), Owned: cfg.OwnerReference, NodeNameOnly: cfg.NodeNameOnly, Unheld: a.standIn,
 	}
 }
 

@@ -92,7 +92,7 @@ type Agent struct {
 	volumes   *workers
 	events    chan event
 	old       *old
-	unheld    bool     // PVs go without the finalizer
+	standIn   bool     // see Options.StandIn
 	byPV      sync.Map // UID of a PV → disk.ID: what the journal knows
 	strangers strangers
 
@@ -175,7 +175,7 @@ func Run(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	a := newAgent(ctx, publish.Node{Name: o.Node}, localMachine{}, client, j, o.Log)
-	a.unheld = o.StandIn
+	a.standIn = o.StandIn
 	// Many volumes at once take stacks and buffers that are not needed after;
 	// the runtime itself would give them back over minutes.
 	a.volumes.idle = time.AfterFunc(idleAfter, debug.FreeOSMemory)

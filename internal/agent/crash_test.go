@@ -36,7 +36,7 @@ func (w *world) startWith(t *testing.T, dieAt int, after bool, class config.Clas
 	if err := a.classes.Replace([]any{&storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: class.Name}}}, ""); err != nil {
 		t.Fatal(err)
 	}
-	a.unheld = w.unheld
+	a.standIn = w.unheld
 	w.mu.Lock()
 	w.process = p
 	w.mu.Unlock()
