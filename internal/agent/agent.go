@@ -148,6 +148,8 @@ func (a *Agent) trigger(full bool) {
 // for what no waiting could mend: a journal that cannot be used, an address
 // that cannot be listened on.
 func Run(ctx context.Context, o Options) error {
+	counted := newAPIMetrics()
+	o.Kube = counted.measure(o.Kube)
 	client, err := publish.NewClient(o.Kube, o.Node)
 	if err != nil {
 		return err
@@ -165,12 +167,13 @@ func Run(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	a := newAgent(ctx, publish.Node{Name: o.Node}, localMachine{}, client, j, o.Log)
+	counted.register(a.metrics.registry)
 	// Many volumes at once take stacks and buffers that are not needed after;
 	// the runtime itself would give them back over minutes.
 	a.volumes.idle = time.AfterFunc(idleAfter, debug.FreeOSMemory)
 	defer a.volumes.idle.Stop()
 	if listener != nil {
-		a.running.Go(func() { a.serve(ctx, listener) })
+		a.running.Go(func() { a.serve(ctx, listener, o.MetricsPath) })
 	}
 	if a.node, err = waitForNode(ctx, client, o.Log); err != nil {
 		cancel()

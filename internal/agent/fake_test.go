@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,8 @@ type world struct {
 	serial  int
 	down    bool // the API server refuses
 	trail   []string
+	taints  []string // keys of the node's
+	noTaint error    // why taints cannot be removed
 	events  []string
 
 	process *process // the agent that lives now
@@ -46,6 +49,11 @@ type fakeDisk struct {
 	bytes    string // the marks that tenants have left
 	plain    bool   // nothing is mounted on it
 	hang     chan struct{}
+	size     int64         // 0 for 1 GiB
+	refused  string        // why it must not be published
+	unread   error         // it cannot be looked at
+	wiping   chan struct{} // a wipe waits for its end
+	unwiped  error         // how a wipe ends
 }
 
 // process is one life of the agent. It dies at a step: before it, with no
@@ -126,8 +134,8 @@ func (p *process) Inspect(c config.Class, e entry) (out *volume.Disk, problem st
 		if d == nil {
 			return fs.ErrNotExist
 		}
-		if problem = e.Why; problem != "" {
-			return nil
+		if problem = e.Why; problem != "" || d.unread != nil {
+			return d.unread
 		}
 		if d.hang != nil {
 			p.w.mu.Unlock()
@@ -135,7 +143,7 @@ func (p *process) Inspect(c config.Class, e entry) (out *volume.Disk, problem st
 			p.w.mu.Lock()
 		}
 		out = &volume.Disk{Identity: d.identity, Class: c.Name, Entry: e.Name, Path: c.HostDir + "/" + e.Name,
-			Device: d.device, CapacityBytes: 1 << 30, Keep: c.ReadOnly || c.Shared}
+			Device: d.device, CapacityBytes: cmp.Or(d.size, 1<<30), Refused: d.refused, Keep: c.ReadOnly || c.Shared}
 		return nil
 	})
 	return out, problem, err
@@ -160,7 +168,12 @@ func (p *process) Wipe(_ context.Context, _ config.Class, w wipeJob) (wipeResult
 			return errors.New("another disk")
 		}
 		d.bytes = d.bytes[:len(d.bytes)/2]
-		return nil
+		if d.wiping != nil {
+			p.w.mu.Unlock()
+			<-d.wiping
+			p.w.mu.Lock()
+		}
+		return d.unwiped
 	}
 	if err := p.step("wipe "+w.Entry.Name+" begins", half); err != nil {
 		return wipeResult{}, err
@@ -273,6 +286,18 @@ func (p fakeAPI) Event(_ context.Context, e *corev1.Event) error {
 		p.w.events = append(p.w.events, e.InvolvedObject.Kind+" "+e.Reason)
 		return nil
 	})
+}
+
+func (p fakeAPI) RemoveTaint(_ context.Context, key string) (removed bool, err error) {
+	err = p.request("remove taint", func() error {
+		left := slices.DeleteFunc(slices.Clone(p.w.taints), func(k string) bool { return k == key })
+		if removed = len(left) < len(p.w.taints); removed && p.w.noTaint != nil {
+			return p.w.noTaint
+		}
+		p.w.taints = left
+		return nil
+	})
+	return removed && err == nil, err
 }
 
 // same checks a deletion's conditions as the API server does.

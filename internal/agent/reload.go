@@ -40,6 +40,7 @@ func (a *Agent) reload(source Source, dirs *dirWatch) {
 		return
 	}
 	a.current.Store(cfg)
+	a.metrics.generation.Inc()
 	dirs.set(cfg.Classes)
 	a.log.Info("configuration in force", "source", source.String(), "classes", len(cfg.Classes))
 	for _, note := range notes {
