@@ -45,6 +45,7 @@ const (
 	ReasonQuarantined   = "Quarantined"
 	ReasonWipeFailed    = "WipeFailed"
 	ReasonPublishFailed = "PublishFailed"
+	ReasonDiskHung      = "DiskHung"
 )
 
 // Standard paths on a node.

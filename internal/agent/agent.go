@@ -93,12 +93,14 @@ type Agent struct {
 	current    atomic.Pointer[config.Agent]
 	reloadDue  atomic.Bool // the file, or what it was checked against, may have changed
 	discovered atomic.Bool // the discovery directories have been read once
+	ready      atomic.Bool // see notReady
 	onDevices  atomic.Bool // an entry may be, or lead to, a block device
 	failures   sync.Map    // volume.ID → how often in a row an action failed
 	requests   chan struct{}
 	notes      chan struct{} // one place: for journal writes that nothing waits for
 	inspecting chan struct{}
-	rescan     chan bool // true: look at everything again
+	progressed chan struct{} // the agent may have become ready
+	rescan     chan bool     // true: look at everything again
 	running    sync.WaitGroup
 }
 
@@ -109,12 +111,18 @@ func newAgent(ctx context.Context, node publish.Node, m machine, c cluster, j jo
 		metrics: newMetrics(), slots: newSlots(),
 		events:   make(chan event, eventQueue),
 		requests: make(chan struct{}, requests), inspecting: make(chan struct{}, inspections), notes: make(chan struct{}, 1),
-		rescan: make(chan bool, 1),
+		rescan: make(chan bool, 1), progressed: make(chan struct{}, 1),
 	}
 	a.reports = &reports{log: log, event: a.queueEvent, current: map[string]report{}, soon: map[string]*time.Timer{},
 		node: corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: types.UID(node.Name)}}
-	a.volumes = newWorkers(ctx, &a.running, a.reconcile)
-	a.store = publish.NewStore(a.pvChanged, a.kickAll)
+	a.volumes = newWorkers(ctx, &a.running, func(ctx context.Context, id volume.ID) time.Duration {
+		defer a.progress()
+		return a.reconcile(ctx, id)
+	})
+	a.store = publish.NewStore(a.pvChanged, func() {
+		a.kickAll()
+		a.progress() // there may be none
+	})
 	a.classes = publish.NewClasses(a.configChanged)
 	a.metrics.watch(a)
 	for _, r := range j.All() {

@@ -48,12 +48,16 @@ func (a *Agent) discover(ctx context.Context, full bool) {
 	if first := a.discovered.CompareAndSwap(false, true); first {
 		a.kickAll()
 	}
+	a.progress()
 }
 
 // goInspect looks at the disk behind an entry, in a goroutine of its own: a
-// disk that hangs must not keep others waiting.
+// disk that hangs must not keep others waiting. The caller holds slots.mu.
 func (a *Agent) goInspect(ctx context.Context, k key) {
+	hung := a.reportHung(ctx, k)
 	a.running.Go(func() {
+		defer a.progress()
+		defer hung.Stop()
 		select {
 		case a.inspecting <- struct{}{}:
 			defer func() { <-a.inspecting }()

@@ -49,17 +49,3 @@ func (a *Agent) handler(metricsPath string) http.Handler {
 		}
 	})
 }
-
-// notReady says what the agent still waits for, "" when it is at work. Trouble
-// with single volumes does not count: the others are looked after.
-func (a *Agent) notReady() string {
-	switch {
-	case a.config() == nil:
-		return "no good configuration yet: see the log and the events of the node"
-	case !a.store.Synced():
-		return "the PersistentVolumes of this node have not been read yet"
-	case !a.discovered.Load():
-		return "the discovery directories have not been read yet"
-	}
-	return ""
-}
