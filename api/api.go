@@ -38,14 +38,15 @@ const Finalizer = Driver + "/volume"
 // Reasons of the events that an agent writes, and of the label "reason" on
 // its metrics.
 const (
-	ReasonConfigRefused = "ConfigRefused"
-	ReasonEntryRefused  = "EntryRefused"
-	ReasonDirMissing    = "DiscoveryDirMissing"
-	ReasonDiskGone      = "DiskGone"
-	ReasonQuarantined   = "Quarantined"
-	ReasonWipeFailed    = "WipeFailed"
-	ReasonPublishFailed = "PublishFailed"
-	ReasonDiskHung      = "DiskHung"
+	ReasonConfigRefused   = "ConfigRefused"
+	ReasonEntryRefused    = "EntryRefused"
+	ReasonDirMissing      = "DiscoveryDirMissing"
+	ReasonDiskGone        = "DiskGone"
+	ReasonQuarantined     = "Quarantined"
+	ReasonWipeFailed      = "WipeFailed"
+	ReasonPublishFailed   = "PublishFailed"
+	ReasonDiskHung        = "DiskHung"
+	ReasonTaintNotRemoved = "TaintNotRemoved"
 )
 
 // Standard paths on a node.

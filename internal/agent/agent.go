@@ -66,6 +66,7 @@ type cluster interface {
 	Withdraw(ctx context.Context, pv volume.PV) (*corev1.PersistentVolume, error)
 	LetGo(ctx context.Context, pv volume.PV) error
 	Event(ctx context.Context, e *corev1.Event) error
+	RemoveTaint(ctx context.Context, key string) (removed bool, err error)
 }
 
 // journal is what the agent needs of the journal.
@@ -191,6 +192,7 @@ func Run(ctx context.Context, o Options) error {
 	a.log.Info("agent started", "node", a.node.Name, "config", o.Config.String(), "state", o.StateDir)
 
 	a.running.Go(func() { a.writeEvents(ctx) })
+	a.running.Go(func() { a.keepUntainted(ctx) })
 	a.running.Go(func() { client.WatchVolumes(ctx, a.store) })
 	a.running.Go(func() { client.WatchClasses(ctx, a.classes) })
 	a.watch(ctx, "mounts", disk.WatchMounts, func() { a.trigger(false) })
