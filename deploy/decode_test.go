@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -37,6 +38,7 @@ type serviceMonitor struct {
 // kinds makes an empty object for every kind that may be rendered.
 var kinds = map[string]func() metav1.Object{
 	"apps/v1, DaemonSet":                               func() metav1.Object { return new(appsv1.DaemonSet) },
+	"apps/v1, Deployment":                              func() metav1.Object { return new(appsv1.Deployment) },
 	"v1, ConfigMap":                                    func() metav1.Object { return new(corev1.ConfigMap) },
 	"v1, Namespace":                                    func() metav1.Object { return new(corev1.Namespace) },
 	"v1, Service":                                      func() metav1.Object { return new(corev1.Service) },
@@ -44,6 +46,8 @@ var kinds = map[string]func() metav1.Object{
 	"storage.k8s.io/v1, StorageClass":                  func() metav1.Object { return new(storagev1.StorageClass) },
 	"rbac.authorization.k8s.io/v1, ClusterRole":        func() metav1.Object { return new(rbacv1.ClusterRole) },
 	"rbac.authorization.k8s.io/v1, ClusterRoleBinding": func() metav1.Object { return new(rbacv1.ClusterRoleBinding) },
+	"rbac.authorization.k8s.io/v1, Role":               func() metav1.Object { return new(rbacv1.Role) },
+	"rbac.authorization.k8s.io/v1, RoleBinding":        func() metav1.Object { return new(rbacv1.RoleBinding) },
 	"monitoring.coreos.com/v1, ServiceMonitor":         func() metav1.Object { return new(serviceMonitor) },
 }
 
@@ -98,4 +102,11 @@ func all[T metav1.Object](objects []metav1.Object) []T {
 		}
 	}
 	return found
+}
+
+// agents returns the objects that are not the controller's.
+func agents(objects []metav1.Object) []metav1.Object {
+	return slices.DeleteFunc(slices.Clone(objects), func(object metav1.Object) bool {
+		return object.GetLabels()["app.kubernetes.io/component"] == "controller"
+	})
 }

@@ -10,6 +10,7 @@ a mistake stops helm, and does not wait for the agents' logs. */}}
 {{- end -}}
 {{- $_ := set $names .name true -}}
 {{- include "berth.validateModes" . -}}
+{{- include "berth.validateWipe" . -}}
 {{- if dig "storageClass" "default" false . -}}
 {{- if $default -}}
 {{- fail (printf "classes: %q and %q are both the default StorageClass; one at most" $default .name) -}}
@@ -45,6 +46,24 @@ a mistake stops helm, and does not wait for the agents' logs. */}}
 {{- end -}}
 {{- if and .readOnly .accessMode (ne (.accessMode | default "") "ReadOnlyMany") -}}
 {{- fail (printf "classes: %q: accessMode %s with readOnly: leave it out, or say ReadOnlyMany" .name .accessMode) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A class. Fields of its wipe that need or exclude each other. */}}
+{{- define "berth.validateWipe" -}}
+{{- $wipe := .wipe | default dict -}}
+{{- $method := $wipe.method | default "Erase" -}}
+{{- if and (eq $method "Command") (not $wipe.command) -}}
+{{- fail (printf "classes: %q: wipe.method Command needs wipe.command" .name) -}}
+{{- end -}}
+{{- if and $wipe.command (ne $method "Command") -}}
+{{- fail (printf "classes: %q: wipe.command is for wipe.method Command; with %s, leave it out" .name $method) -}}
+{{- end -}}
+{{- if and $wipe.passes (not (has $method (list "Zero" "Shred"))) -}}
+{{- fail (printf "classes: %q: wipe.passes is for wipe.method Zero and Shred; with %s, leave it out" .name $method) -}}
+{{- end -}}
+{{- if and $wipe.timeout (ne $method "Command") (not $wipe.job) -}}
+{{- fail (printf "classes: %q: wipe.timeout is for wipe.method Command and for wipe.job; else leave it out" .name) -}}
 {{- end -}}
 {{- end -}}
 
