@@ -14,7 +14,7 @@ import (
 	"github.com/berth-storage/berth/deploy/internal/helm"
 )
 
-var update = flag.Bool("update", false, "rewrite testdata/*.golden.yaml from the chart")
+var update = flag.Bool("update", false, "rewrite the golden files from the chart")
 
 // command finds Helm, and builds it on a machine that has none, so that no test
 // of the chart is ever skipped.
@@ -57,23 +57,27 @@ func valueFiles(t *testing.T) []string {
 
 func TestGolden(t *testing.T) {
 	for _, values := range valueFiles(t) {
-		t.Run(filepath.Base(values), func(t *testing.T) {
-			golden := strings.TrimSuffix(values, ".values.yaml") + ".golden.yaml"
-			got := render(t, values)
-			if *update {
-				if err := os.WriteFile(golden, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatalf("%v; make it with go test ./deploy -update", err)
-			}
-			if !bytes.Equal(got, want) {
-				t.Errorf("%s is not what the chart renders to: %s\nlook at the difference after go test ./deploy -update",
-					golden, firstDifference(want, got))
-			}
-		})
+		t.Run(filepath.Base(values), func(t *testing.T) { checkGolden(t, values, render(t, values)) })
+	}
+}
+
+// checkGolden compares what was rendered from a file of values with the golden
+// file beside it.
+func checkGolden(t *testing.T, values string, got []byte) {
+	t.Helper()
+	golden := strings.TrimSuffix(values, ".values.yaml") + ".golden.yaml"
+	if *update {
+		if err := os.WriteFile(golden, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatalf("%v; make it with go test ./deploy -update", err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s is not what the chart renders to: %s\nlook at the difference after go test ./deploy -update",
+			golden, firstDifference(want, got))
 	}
 }
 
@@ -166,6 +170,7 @@ func TestRefused(t *testing.T) {
 		{"operator of a selector", "classes: [{" + a + ", selector: [{matchExpressions: [{key: a, operator: Equals}]}]}]", []string{"/classes/0/selector/0", "'In'"}},
 		{"taint with an effect", "startupTaint: 'a=b:NoSchedule'", []string{"/startupTaint"}},
 		{"operator of a toleration", "jobTolerations: [{key: a, operator: Lt}]", []string{"/jobTolerations/0/operator"}},
+		{"another chart's compatibility", "compatibility: yes-please", []string{"/compatibility", "'static-provisioner'"}},
 		{"field of the controller", "controller: {enable: true}", []string{"/controller", "enable"}},
 		{"delay of the controller", "controller: {pvcDeletionDelay: 60}", []string{"/controller/pvcDeletionDelay"}},
 		{"label of Berth's own", "labels: {berth.storage/node: x}", []string{"berth.storage/node", "Berth's own"}},
