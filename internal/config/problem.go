@@ -1,9 +1,9 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 	"unicode/utf8"
 )
@@ -28,8 +28,8 @@ func (p Problem) String() string {
 	return fmt.Sprintf("%s:%d: %s: %s", p.File, p.Line, p.Field, p.Message)
 }
 
-// Errors is everything that is wrong with a configuration file, in the order
-// of its lines. It has at least one problem.
+// Errors is everything that is wrong with a configuration, in the order of its files
+// and lines. It has at least one problem.
 type Errors struct {
 	Problems []Problem
 }
@@ -65,12 +65,14 @@ func (a *Agent) MissingClasses(have []string, file string) error {
 	return asError(problems)
 }
 
-// asError is nil for no problems; else they are sorted by line.
+// asError is nil for no problems; else they are sorted by file and line.
 func asError(problems []Problem) error {
 	if len(problems) == 0 {
 		return nil
 	}
-	sort.SliceStable(problems, func(i, j int) bool { return problems[i].Line < problems[j].Line })
+	slices.SortStableFunc(problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
 	return &Errors{Problems: problems}
 }
 
