@@ -58,7 +58,7 @@ func (d *decoder) refusal() error {
 		at := d.place(p.Field)
 		d.problems[i].File, d.problems[i].Field = at.File, at.Field
 	}
-	return asError(d.problems)
+	return AsError(d.problems)
 }
 
 // yamlLine finds the line in a message of the YAML parser, which has no type for it.
@@ -66,21 +66,31 @@ var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 
 // document parses the only document of data, or reports why there is none.
 func (d *decoder) document(data []byte) *yaml.Node {
+	doc, problem := Parse(data)
+	switch {
+	case problem != nil:
+		d.problems = append(d.problems, *problem)
+	case doc == nil:
+		d.report(1, "", "found an empty file; allowed: one document with apiVersion: %s and kind: %s", api.ConfigVersion, api.ConfigKind)
+	}
+	return doc
+}
+
+// Parse returns the root of the only YAML document in data: nil when that is
+// empty or null, or else the problem for which there is none.
+func Parse(data []byte) (*yaml.Node, *Problem) {
 	if at := firstInvalid(data); at >= 0 {
-		d.report(1+bytes.Count(data[:at], []byte("\n")), "", "found bytes that are not text; allowed: YAML in UTF-8")
-		return nil
+		return nil, &Problem{Line: 1 + bytes.Count(data[:at], []byte("\n")), Message: "found bytes that are not text; allowed: YAML in UTF-8"}
 	}
 	parser := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, second yaml.Node
 	err := parser.Decode(&doc)
 	if errors.Is(err, io.EOF) || err == nil && empty(&doc) {
-		d.report(1, "", "found an empty file; allowed: one document with apiVersion: %s and kind: %s", api.ConfigVersion, api.ConfigKind)
-		return nil
+		return nil, nil
 	}
 	if err == nil {
 		if err = parser.Decode(&second); err == nil {
-			d.report(max(1, second.Line), "", "found a second document; allowed: one")
-			return nil
+			return nil, &Problem{Line: max(1, second.Line), Message: "found a second document; allowed: one"}
 		}
 	}
 	if !errors.Is(err, io.EOF) {
@@ -91,10 +101,9 @@ func (d *decoder) document(data []byte) *yaml.Node {
 			}
 			message = m[2]
 		}
-		d.report(line, "", "not YAML: %s", message)
-		return nil
+		return nil, &Problem{Line: line, Message: "not YAML: " + message}
 	}
-	return doc.Content[0]
+	return doc.Content[0], nil
 }
 
 func empty(doc *yaml.Node) bool {

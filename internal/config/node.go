@@ -38,7 +38,7 @@ func (d *decoder) lineOf(paths ...string) int {
 
 // wrong reports that n is not what its field allows.
 func (d *decoder) wrong(path string, n *yaml.Node, allowed string) {
-	d.report(max(1, n.Line), path, "found %s; allowed: %s", describe(n), allowed)
+	d.report(max(1, n.Line), path, "found %s; allowed: %s", Describe(n), allowed)
 }
 
 // mapping decodes the known fields of n, and reports the others and the
@@ -58,7 +58,7 @@ func (d *decoder) mapping(path string, n *yaml.Node, required []string, known []
 				return
 			}
 		}
-		d.report(d.lines[p], p, "unknown field; allowed: %s%s", strings.Join(names, ", "), suggestion(key, names))
+		d.report(d.lines[p], p, "unknown field; allowed: %s%s", strings.Join(names, ", "), Suggestion(key, names))
 	})
 	if !whole {
 		return
@@ -133,7 +133,7 @@ func (d *decoder) oneOf(path string, n *yaml.Node, into *string, allowed []strin
 				return
 			}
 		}
-		d.wrong(path, n, strings.Join(allowed, ", ")+suggestion(n.Value, allowed))
+		d.wrong(path, n, strings.Join(allowed, ", ")+Suggestion(n.Value, allowed))
 		return
 	}
 	d.wrong(path, n, strings.Join(allowed, ", "))
@@ -203,8 +203,8 @@ func noun(path string) string {
 	return path
 }
 
-// describe says in words what a node is.
-func describe(n *yaml.Node) string {
+// Describe says in words what a node is.
+func Describe(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.MappingNode:
 		return "a mapping"
