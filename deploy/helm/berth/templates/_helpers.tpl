@@ -47,6 +47,20 @@ app.kubernetes.io/component: agent
 {{- toYaml (merge $own .Values.podLabels .Values.commonLabels) -}}
 {{- end -}}
 
+{{/* A class: where the agent sees its directory. */}}
+{{- define "berth.mountDir" -}}
+{{- .mountDir | default .hostDir -}}
+{{- end -}}
+
+{{/* The directories of the classes. Classes may divide one, which is mounted once. */}}
+{{- define "berth.mounts" -}}
+{{- $mounts := list -}}
+{{- range .Values.classes -}}
+{{- $mounts = append $mounts (dict "hostDir" .hostDir "mountDir" (include "berth.mountDir" .)) -}}
+{{- end -}}
+{{- toYaml (uniq $mounts) -}}
+{{- end -}}
+
 {{/* Does a class wipe in Jobs? */}}
 {{- define "berth.jobs" -}}
 {{- range .Values.classes -}}

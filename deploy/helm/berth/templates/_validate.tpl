@@ -20,9 +20,11 @@ a mistake stops helm, and does not wait for the agents' logs. */}}
 {{- range $field, $dir := include "berth.dirs" . | fromYaml -}}
 {{- include "berth.validateDir" (list $class.name $field $dir) -}}
 {{- range $other := slice $.Values.classes 0 $i -}}
+{{- if not (include "berth.shareDir" (list $class $other)) -}}
 {{- range $otherField, $otherDir := include "berth.dirs" $other | fromYaml -}}
 {{- if include "berth.overlap" (list $dir $otherDir) -}}
-{{- fail (printf "classes: %s %s of %q overlaps %s %s of %q; each class needs a directory of its own" $field $dir $class.name $otherField $otherDir $other.name) -}}
+{{- fail (printf "classes: %s %s of %q overlaps %s %s of %q; each class needs a directory of its own, or the same hostDir and mountDir with a namePattern in each" $field $dir $class.name $otherField $otherDir $other.name) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -76,8 +78,16 @@ a mistake stops helm, and does not wait for the agents' logs. */}}
 {{- toYaml $dirs -}}
 {{- end -}}
 
+{{/* A list of two classes: do they divide one directory by name? */}}
+{{- define "berth.shareDir" -}}
+{{- $a := index . 0 -}}
+{{- $b := index . 1 -}}
+{{- if and $a.namePattern $b.namePattern (eq $a.hostDir $b.hostDir) (eq (include "berth.mountDir" $a) (include "berth.mountDir" $b)) -}}yes{{- end -}}
+{{- end -}}
+
 {{/* A list of class, field, directory. Refuses directories whose entries are the
-system's own: to publish and wipe them would be to wipe the node. */}}
+system's own: to publish and wipe them would be to wipe the node. Links to devices
+may lie in /dev/disk/ and /dev/mapper. */}}
 {{- define "berth.validateDir" -}}
 {{- $class := index . 0 -}}
 {{- $field := index . 1 -}}
@@ -86,7 +96,7 @@ system's own: to publish and wipe them would be to wipe the node. */}}
 {{- fail (printf "classes: %q: %s %s is to be written as %s" $class $field $dir (clean $dir)) -}}
 {{- end -}}
 {{- range $system := list "/bin" "/boot" "/dev" "/etc" "/lib" "/lib32" "/lib64" "/libx32" "/proc" "/run" "/sbin" "/sys" "/usr" "/var/lib/berth" "/var/lib/containerd" "/var/lib/containers" "/var/lib/docker" "/var/lib/etcd" "/var/lib/kubelet" "/var/log" "/var/run" -}}
-{{- if include "berth.overlap" (list $dir $system) -}}
+{{- if and (include "berth.overlap" (list $dir $system)) (not (regexMatch "^/dev/(mapper(/|$)|disk/)" $dir)) -}}
 {{- fail (printf "classes: %q: %s %s overlaps the system's %s; use a directory of its own, such as /mnt/disks" $class $field $dir $system) -}}
 {{- end -}}
 {{- end -}}
