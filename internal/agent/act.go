@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/internal/config"
 	"github.com/berth-storage/berth/internal/publish"
@@ -68,12 +70,17 @@ func (a *Agent) keep(r volume.Record) error {
 	if r.State == volume.Published && r.PV.Name == "" {
 		r.PV.Name = a.pvName(r)
 	}
+	before, _ := a.journal.Get(r.ID)
 	if err := a.journal.Put(r); err != nil {
 		return err
 	}
-	a.metrics.state(r)
+	a.metrics.established.moved(r.ID, a.metrics.state(r), r.State, a.slots.place(key{r.Class, r.Entry}))
+	if !unknown(r.Identity) && before.PV.UID != r.PV.UID {
+		a.byPV.Delete(before.PV.UID)
+		a.byPV.Store(r.PV.UID, r.Identity)
+	}
 	a.log.Debug("journal", "volume", r.ID, "state", r.State, "pv", r.PV.Name)
-	return nil
+	return a.forgetUnknown(r)
 }
 
 // confirm asks the API server itself for a PV that the cache does not have.
@@ -86,18 +93,29 @@ func (a *Agent) confirm(ctx context.Context, id volume.ID, s *situation) error {
 	if err != nil {
 		return err
 	}
-	if pv != nil {
-		if v, ok := publish.View(pv); ok && volume.IDOf(v.Identity) == id {
-			if value := publish.NodeLabelValue(a.node.Name); pv.Labels[api.LabelNode] != value {
-				return fmt.Errorf("PV %s has lost its label; put it back: kubectl label pv %s --overwrite %s=%s", name, name, api.LabelNode, value)
-			}
-			a.store.Put(pv)
-			s.in.Answer = v.ResourceVersion
-			return nil
+	if v, ok := a.isOf(pv, *s.in.Record); ok {
+		if a.node.Labelled(pv) {
+			a.store.Put(pv, false)
+		} else { // somebody has taken the label off, or it never had one
+			a.store.Put(pv, true)
+			a.old.kick()
 		}
+		a.store.Identify(v, s.in.Record.Identity)
+		s.in.Answer = v.ResourceVersion
+		return nil
 	}
 	s.in.Absent = true // nothing of that name, or another volume's
 	return nil
+}
+
+// isOf reports whether a PV is a volume's: it says so, or it is the one of the
+// volume's record.
+func (a *Agent) isOf(pv *pvObject, r volume.Record) (volume.PV, bool) {
+	if pv == nil || a.foreign(pv) {
+		return volume.PV{}, false
+	}
+	v, ok := publish.View(pv)
+	return v, ok && (v.Identity == r.Identity || v.Identity == "" && v.UID == r.PV.UID)
 }
 
 // publish creates a volume's PV.
@@ -105,6 +123,9 @@ func (a *Agent) publish(ctx context.Context, s *situation, r volume.Record) (ste
 	class, ok := a.classes.Get(s.slot.class.Name)
 	if !ok {
 		return halt, fmt.Errorf("there is no StorageClass %s", s.slot.class.Name)
+	}
+	if p := class.Reclaim; p != corev1.PersistentVolumeReclaimDelete && p != corev1.PersistentVolumeReclaimRetain {
+		return halt, fmt.Errorf("StorageClass %s has the reclaim policy %s; allowed: Delete, Retain", s.slot.class.Name, p)
 	}
 	if r.PV.Name == "" {
 		r.PV.Name = a.pvName(r)
@@ -120,13 +141,17 @@ func (a *Agent) publish(ctx context.Context, s *situation, r volume.Record) (ste
 		return halt, err
 	}
 	if created {
-		a.metrics.published(s.slot.class, time.Since(started))
+		a.metrics.published(s.slot, time.Since(started))
 		a.log.Info("published", "pv", got.Name, "volume", r.ID, "disk", r.Identity, "path", s.in.Disk.Path)
-		a.store.Put(got)
+		a.store.Put(got, false)
 		return goOn, nil
 	}
-	if v, ok := publish.View(got); ok && v.Identity == r.Identity && got.Labels[api.LabelNode] == publish.NodeLabelValue(a.node.Name) {
-		a.store.Put(got)
+	if v, ok := publish.View(got); ok && a.node.Misfit(got) == "" && v.Path == s.in.Disk.Path && (v.Identity == r.Identity || v.Identity == "") {
+		old := !a.node.Labelled(got)
+		a.store.Put(got, old)
+		if old {
+			a.old.kick()
+		}
 		return goOn, nil
 	}
 	return a.nameTaken(s, r, got)
@@ -135,7 +160,7 @@ func (a *Agent) publish(ctx context.Context, s *situation, r volume.Record) (ste
 // nameTaken handles a PV name that another volume has.
 func (a *Agent) nameTaken(s *situation, r volume.Record, other *pvObject) (step, error) {
 	long := publish.LongName(r.Entry, a.node.Name, r.Class)
-	if local := other.Spec.Local; local != nil && local.Path == s.in.Disk.Path && other.Labels[api.LabelNode] == publish.NodeLabelValue(a.node.Name) {
+	if local := other.Spec.Local; local != nil && local.Path == s.in.Disk.Path && a.node.Misfit(other) == "" {
 		return halt, nil // the last disk at this place; its PV's end kicks this volume
 	}
 	if r.PV.Name == long {
@@ -151,7 +176,21 @@ func (a *Agent) spec(s *situation, r volume.Record, class publish.Class) publish
 		Name: r.PV.Name, Class: c.Name, Path: s.in.Disk.Path, Identity: r.Identity, CapacityBytes: s.in.Disk.CapacityBytes,
 		Block: c.VolumeMode == config.Block, AccessMode: string(c.AccessMode), FSType: c.FSType, ReadOnly: c.ReadOnly,
 		Reclaim: class.Reclaim, MountOptions: class.MountOptions, NodeLabels: cfg.NodeLabels, Labels: cfg.Labels,
+		Selector: selector(c.Selector), Owned: cfg.OwnerReference, NodeNameOnly: cfg.NodeNameOnly, Unheld: a.standIn,
 	}
+}
+
+func selector(terms []config.SelectorTerm) (out []corev1.NodeSelectorTerm) {
+	requirements := func(in []config.Requirement) (out []corev1.NodeSelectorRequirement) {
+		for _, r := range in {
+			out = append(out, corev1.NodeSelectorRequirement{Key: r.Key, Operator: corev1.NodeSelectorOperator(r.Operator), Values: r.Values})
+		}
+		return out
+	}
+	for _, t := range terms {
+		out = append(out, corev1.NodeSelectorTerm{MatchExpressions: requirements(t.MatchExpressions), MatchFields: requirements(t.MatchFields)})
+	}
+	return out
 }
 
 // wipe erases a volume when it is its turn on the disk.
@@ -191,21 +230,22 @@ func (a *Agent) wipeNow(ctx context.Context, id volume.ID, s *situation, r volum
 	}
 	if pv != nil {
 		v, ok := publish.View(pv)
-		if !ok || volume.IDOf(v.Identity) != id {
+		if !ok || v.Identity != "" && volume.IDOf(v.Identity) != id {
 			return halt, fmt.Errorf("PV %s is another volume's now", r.PV.Name)
 		}
 		if v.UID != r.PV.UID || !v.Released || !v.Delete {
-			a.store.Put(pv)
+			a.store.Put(pv, !a.node.Labelled(pv))
 			return halt, fmt.Errorf("PV %s is not released any more", r.PV.Name)
 		}
 	}
 	started := time.Now()
+	a.metrics.established.begins(id, s)
 	result, err := a.erase(ctx, s, &r)
 	var soon away
 	if err != nil && (ctx.Err() != nil || errors.As(err, &soon)) {
 		return halt, err
 	}
-	a.metrics.wiped(s.slot.class, result, time.Since(started), err)
+	a.metrics.wiped(id, s.slot.class, result, time.Since(started), err)
 	if err != nil && failedProgram(s.slot, err) {
 		return halt, a.tryFailed(id, s, err)
 	}
@@ -213,9 +253,16 @@ func (a *Agent) wipeNow(ctx context.Context, id volume.ID, s *situation, r volum
 		return halt, fmt.Errorf("%w: %w", errDisk, err)
 	}
 	a.tries.forget(id)
-	a.log.Info("wiped and verified", "pv", r.PV.Name, "volume", r.ID, "disk", r.Identity, "method", result.Method,
+	message := "wiped and verified"
+	switch result.Method {
+	case methodCommand:
+		message = "wiped, as its command says"
+	case methodJob:
+		message = "wiped, as its Job says"
+	}
+	a.log.Info(message, "pv", r.PV.Name, "volume", r.ID, "disk", r.Identity, "method", result.Method,
 		"entries", result.Entries, "bytes", result.Bytes, "seconds", time.Since(started).Seconds())
-	r.State, r.Offset = volume.Wiped, 0
+	r.State, r.Offset, r.OffsetOf = volume.Wiped, 0, ""
 	return goOn, a.keep(r)
 }
 
@@ -230,12 +277,17 @@ func (a *Agent) erase(ctx context.Context, s *situation, r *volume.Record) (wipe
 			return wipeResult{}, err
 		}
 	}
+	if of := offsetOf(s.slot); r.OffsetOf != of {
+		r.Offset, r.OffsetOf = 0, of
+	}
+	pv, id := r.PV.Name, r.ID
 	return a.machine.Wipe(ctx, s.slot.class, wipeJob{
 		Entry: s.slot.entry, Identity: r.Identity, Root: r.Root, Offset: r.Offset,
 		Reached: func(offset int64) error {
 			r.Offset = offset
 			return a.keep(*r)
 		},
+		Output: func(line string) { a.log.Info("cleaner", "pv", pv, "volume", id, "line", line) },
 	})
 }
 
@@ -246,7 +298,7 @@ func (a *Agent) withdraw(ctx context.Context, pv volume.PV) (step, error) {
 	if err != nil || left == nil {
 		return halt, err
 	}
-	a.store.Put(left)
+	a.store.Put(left, !a.node.Labelled(left))
 	return goOn, nil
 }
 

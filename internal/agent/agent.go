@@ -64,9 +64,12 @@ type pvObject = corev1.PersistentVolume
 type cluster interface {
 	Create(ctx context.Context, pv *corev1.PersistentVolume) (*corev1.PersistentVolume, bool, error)
 	Get(ctx context.Context, name string) (*corev1.PersistentVolume, error)
+	Unlabelled(ctx context.Context, each func(*corev1.PersistentVolume)) error
+	Label(ctx context.Context, pv volume.PV) (*corev1.PersistentVolume, error)
 	Withdraw(ctx context.Context, pv volume.PV) (*corev1.PersistentVolume, error)
 	LetGo(ctx context.Context, pv volume.PV) error
 	Event(ctx context.Context, e *corev1.Event) error
+	RemoveTaint(ctx context.Context, key string) (removed bool, err error)
 }
 
 // journal is what the agent needs of the journal.
@@ -78,34 +81,40 @@ type journal interface {
 
 // Agent looks after the volumes of one node.
 type Agent struct {
-	log     *slog.Logger
-	node    publish.Node
-	machine machine
-	cluster cluster
-	journal journal
-	store   *publish.Store
-	classes *publish.Classes
-	reports *reports
-	metrics *metrics
-	slots   *slots
-	volumes *workers
-	turns   *turns
-	tries   *tries
+	log       *slog.Logger
+	node      publish.Node
+	machine   machine
+	cluster   cluster
+	journal   journal
+	store     *publish.Store
+	classes   *publish.Classes
+	reports   *reports
+	metrics   *metrics
+	slots     *slots
+	volumes   *workers
+	events    chan event
+	old       *old
+	standIn   bool     // see Options.StandIn
+	byPV      sync.Map // UID of a PV → disk.ID: what the journal knows
+	strangers strangers
+	turns     *turns
+	tries     *tries
 	// jobs returns the client for Jobs, which is made when a class first wants
 	// one: most agents never do.
 	jobs     func() (jobs, error)
 	jobImage string
-	events   chan event
 
 	current    atomic.Pointer[config.Agent]
 	reloadDue  atomic.Bool // the file, or what it was checked against, may have changed
 	discovered atomic.Bool // the discovery directories have been read once
+	ready      atomic.Bool // see notReady
 	onDevices  atomic.Bool // an entry may be, or lead to, a block device
 	failures   sync.Map    // volume.ID → how often in a row an action failed
 	requests   chan struct{}
 	notes      chan struct{} // one place: for journal writes that nothing waits for
 	inspecting chan struct{}
-	rescan     chan bool // true: look at everything again
+	progressed chan struct{} // the agent may have become ready
+	rescan     chan bool     // true: look at everything again
 	running    sync.WaitGroup
 }
 
@@ -114,18 +123,31 @@ func newAgent(ctx context.Context, node publish.Node, m machine, c cluster, j jo
 	a := &Agent{
 		log: log, node: node, machine: m, cluster: c, journal: j,
 		metrics: newMetrics(), slots: newSlots(), turns: newTurns(), tries: newTries(),
-		events:   make(chan event, eventQueue),
+		events: make(chan event, eventQueue), old: newOld(),
 		requests: make(chan struct{}, requests), inspecting: make(chan struct{}, inspections), notes: make(chan struct{}, 1),
-		rescan: make(chan bool, 1),
+		rescan: make(chan bool, 1), progressed: make(chan struct{}, 1),
 	}
 	a.reports = &reports{log: log, event: a.queueEvent, current: map[string]report{}, soon: map[string]*time.Timer{},
 		node: corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: types.UID(node.Name)}}
-	a.volumes = newWorkers(ctx, &a.running, a.reconcile)
-	a.store = publish.NewStore(a.pvChanged, a.kickAll)
+	a.volumes = newWorkers(ctx, &a.running, func(ctx context.Context, id volume.ID) time.Duration {
+		defer a.progress()
+		return a.reconcile(ctx, id)
+	})
+	a.store = publish.NewStore(publish.Handlers{
+		Changed: a.pvChanged, Foreign: a.foreign,
+		Unidentified: func(name string) { a.volumes.kick(unidentified(name)) },
+		Listed: func() {
+			a.kickAll()
+			a.progress() // there may be none
+		},
+	})
 	a.classes = publish.NewClasses(a.configChanged)
 	a.metrics.watch(a)
 	for _, r := range j.All() {
 		a.metrics.state(r)
+		if r.PV.UID != "" && !unknown(r.Identity) {
+			a.byPV.Store(r.PV.UID, r.Identity)
+		}
 	}
 	return a
 }
@@ -155,6 +177,8 @@ func (a *Agent) trigger(full bool) {
 // for what no waiting could mend: a journal that cannot be used, an address
 // that cannot be listened on.
 func Run(ctx context.Context, o Options) error {
+	counted := newAPIMetrics()
+	o.Kube = counted.measure(o.Kube)
 	client, err := publish.NewClient(o.Kube, o.Node)
 	if err != nil {
 		return err
@@ -172,6 +196,8 @@ func Run(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	a := newAgent(ctx, publish.Node{Name: o.Node}, localMachine{}, client, j, o.Log)
+	a.standIn = o.StandIn
+	counted.register(a.metrics.registry)
 	// Many volumes at once take stacks and buffers that are not needed after;
 	// the runtime itself would give them back over minutes.
 	a.volumes.idle = time.AfterFunc(idleAfter, debug.FreeOSMemory)
@@ -184,7 +210,7 @@ func Run(ctx context.Context, o Options) error {
 		return job.NewClient(o.Kube, o.Namespace)
 	})
 	if listener != nil {
-		a.running.Go(func() { a.serve(ctx, listener) })
+		a.running.Go(func() { a.serve(ctx, listener, o.MetricsPath) })
 	}
 	if a.node, err = waitForNode(ctx, client, o.Log); err != nil {
 		cancel()
@@ -194,7 +220,14 @@ func Run(ctx context.Context, o Options) error {
 	a.log.Info("agent started", "node", a.node.Name, "config", o.Config.String(), "state", o.StateDir)
 
 	a.running.Go(func() { a.writeEvents(ctx) })
-	a.running.Go(func() { client.WatchVolumes(ctx, a.store) })
+	a.running.Go(func() {
+		a.followOld(ctx, func(ctx context.Context) { client.WatchOld(ctx, a.node, a.store) })
+	})
+	a.running.Go(func() {
+		<-a.old.done // until then a volume may look as if it had no PV
+		client.WatchVolumes(ctx, a.store)
+	})
+	a.running.Go(func() { a.keepUntainted(ctx) })
 	a.running.Go(func() { client.WatchClasses(ctx, a.classes) })
 	a.watch(ctx, "mounts", disk.WatchMounts, func() { a.trigger(false) })
 	a.watch(ctx, "block devices", disk.WatchBlockDevices, a.devicesChanged)
@@ -241,6 +274,9 @@ func (a *Agent) loop(ctx context.Context, reload func()) {
 			reload()
 		}
 		a.discover(ctx, full)
+		if full && a.config() != nil {
+			a.running.Go(func() { a.reportStrangers(ctx) })
+		}
 		if cfg := a.config(); cfg != nil {
 			slow = time.After(cfg.RescanInterval)
 		}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"k8s.io/client-go/tools/cache"
+
 	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/internal/config"
 	"github.com/berth-storage/berth/internal/disk"
@@ -27,21 +30,25 @@ var errDead = errors.New("this process is dead")
 
 // world is a machine and an API server that outlive the agent's process.
 type world struct {
-	mu       sync.Mutex
-	disks    map[string]*fakeDisk // by name in the discovery directory
-	noDir    bool                 // the discovery directory does not exist
-	pvs      map[string]*corev1.PersistentVolume
-	records  map[volume.ID]volume.Record
-	serial   int
-	jobs     map[string]*fakeJob // by PV
-	jobFate  func() error        // what comes of a Job that is made now; nil: it succeeds
-	wipes    []string            // disks whose wipe by the agent has begun, in order
-	wipeFate error               // what comes of those; nil: they succeed
-	made     int                 // Jobs so far
-	down     bool                // the API server refuses
-	noJobs   bool                // the API server refuses what is about Jobs
-	trail    []string
-	events   []string
+	mu      sync.Mutex
+	disks   map[string]*fakeDisk // by name in the discovery directory
+	noDir   bool                 // the discovery directory does not exist
+	pvs     map[string]*corev1.PersistentVolume
+	records map[volume.ID]volume.Record
+	serial  int
+	down    bool // the API server refuses
+	unheld  bool // the agent runs under the established provisioner's manifests
+	noLabel bool // and may not patch PVs
+	trail   []string
+	taints  []string // keys of the node's
+	noTaint error    // why taints cannot be removed
+	events  []string
+	jobs    map[string]*fakeJob // by PV
+	jobFate func() error        // what comes of a Job that is made now; nil: it succeeds
+	noJobs  bool                // the API server refuses what is about Jobs
+	made    int                 // Jobs so far
+	wipes   []string            // disks whose wipe by the agent has begun, in order
+	class   *config.Class       // the configuration's; nil for testClass
 
 	process *process // the agent that lives now
 }
@@ -52,7 +59,11 @@ type fakeDisk struct {
 	bytes    string // the marks that tenants have left
 	plain    bool   // nothing is mounted on it
 	hang     chan struct{}
-	wiping   chan struct{} // a wipe waits until it is closed
+	size     int64         // 0 for 1 GiB
+	refused  string        // why it must not be published
+	unread   error         // it cannot be looked at
+	wiping   chan struct{} // a wipe waits for its end
+	unwiped  error         // how a wipe ends
 	disk     string        // the physical one it is on; "" for one of its own
 }
 
@@ -65,7 +76,8 @@ type process struct {
 	dieAt   int // counted in steps from 1; 0 never
 	after   bool
 	steps   int
-	watched chan watched // what the watch brings
+	watched chan watched         // what the watches bring
+	wide    cache.ReflectorStore // takes in PVs without a label, while they are watched
 }
 
 // watched is one event of a watch.
@@ -134,8 +146,8 @@ func (p *process) Inspect(c config.Class, e entry) (out *volume.Disk, problem st
 		if d == nil {
 			return fs.ErrNotExist
 		}
-		if problem = e.Why; problem != "" {
-			return nil
+		if problem = e.Why; problem != "" || d.unread != nil {
+			return d.unread
 		}
 		if d.hang != nil {
 			p.w.mu.Unlock()
@@ -143,7 +155,7 @@ func (p *process) Inspect(c config.Class, e entry) (out *volume.Disk, problem st
 			p.w.mu.Lock()
 		}
 		out = &volume.Disk{Identity: d.identity, Class: c.Name, Entry: e.Name, Path: c.HostDir + "/" + e.Name,
-			Device: d.device, CapacityBytes: 1 << 30, Keep: c.ReadOnly || c.Shared}
+			Device: d.device, CapacityBytes: cmp.Or(d.size, 1<<30), Refused: d.refused, Keep: c.ReadOnly || c.Shared}
 		return nil
 	})
 	return out, problem, err
@@ -170,28 +182,22 @@ func (p *process) Disk(e entry) string {
 	return e.Name
 }
 
-func (p *process) Wipe(ctx context.Context, _ config.Class, w wipeJob) (wipeResult, error) {
+func (p *process) Wipe(_ context.Context, _ config.Class, w wipeJob) (wipeResult, error) {
 	p.w.mu.Lock()
-	d, failure := p.w.disks[w.Entry.Name], p.w.wipeFate
 	p.w.wipes = append(p.w.wipes, w.Entry.Name)
 	p.w.mu.Unlock()
-	if d != nil && d.wiping != nil {
-		select {
-		case <-d.wiping:
-		case <-ctx.Done():
-			return wipeResult{}, ctx.Err()
-		}
-	}
-	if failure != nil {
-		return wipeResult{}, failure
-	}
 	half := func() error {
 		d := p.w.disks[w.Entry.Name]
 		if d == nil || d.identity != w.Identity {
 			return errors.New("another disk")
 		}
 		d.bytes = d.bytes[:len(d.bytes)/2]
-		return nil
+		if d.wiping != nil {
+			p.w.mu.Unlock()
+			<-d.wiping
+			p.w.mu.Lock()
+		}
+		return d.unwiped
 	}
 	if err := p.step("wipe "+w.Entry.Name+" begins", half); err != nil {
 		return wipeResult{}, err
@@ -270,6 +276,37 @@ func (p fakeAPI) Get(_ context.Context, name string) (out *corev1.PersistentVolu
 	return out, err
 }
 
+func (p fakeAPI) Unlabelled(_ context.Context, each func(*corev1.PersistentVolume)) error {
+	return p.step("list old", func() error { // lists and watches get through; down is about requests
+		for _, name := range slices.Sorted(maps.Keys(p.w.pvs)) {
+			if _, labelled := p.w.pvs[name].Labels[api.LabelNode]; !labelled {
+				each(p.w.pvs[name].DeepCopy())
+			}
+		}
+		return nil
+	})
+}
+
+func (p fakeAPI) Label(_ context.Context, seen volume.PV) (out *corev1.PersistentVolume, err error) {
+	err = p.request("label", func() error {
+		pv := p.w.pvs[seen.Name]
+		switch {
+		case p.w.noLabel:
+			return apierrors.NewForbidden(corev1.Resource("persistentvolumes"), seen.Name, errors.New("no patch"))
+		case pv == nil:
+			return apierrors.NewNotFound(corev1.Resource("persistentvolumes"), seen.Name)
+		case string(pv.UID) != seen.UID:
+			return apierrors.NewConflict(corev1.Resource("persistentvolumes"), seen.Name, errors.New("another"))
+		}
+		n := pv.DeepCopy()
+		metav1.SetMetaDataLabel(&n.ObjectMeta, api.LabelNode, publish.NodeLabelValue("node-1"))
+		p.w.store(n)
+		out = n.DeepCopy()
+		return nil
+	})
+	return out, err
+}
+
 func (p fakeAPI) Withdraw(_ context.Context, seen volume.PV) (left *corev1.PersistentVolume, err error) {
 	err = p.request("withdraw", func() error {
 		pv, err := p.w.same(seen)
@@ -304,6 +341,18 @@ func (p fakeAPI) Event(_ context.Context, e *corev1.Event) error {
 		p.w.events = append(p.w.events, e.InvolvedObject.Kind+" "+e.Reason)
 		return nil
 	})
+}
+
+func (p fakeAPI) RemoveTaint(_ context.Context, key string) (removed bool, err error) {
+	err = p.request("remove taint", func() error {
+		left := slices.DeleteFunc(slices.Clone(p.w.taints), func(k string) bool { return k == key })
+		if removed = len(left) < len(p.w.taints); removed && p.w.noTaint != nil {
+			return p.w.noTaint
+		}
+		p.w.taints = left
+		return nil
+	})
+	return removed && err == nil, err
 }
 
 // same checks a deletion's conditions as the API server does.

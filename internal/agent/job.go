@@ -51,6 +51,7 @@ func (a *Agent) eraseInJob(ctx context.Context, s *situation, r *volume.Record) 
 	}
 	if r.Job == "" {
 		r.Job = r.PV.Name
+		r.Offset, r.OffsetOf = 0, "" // the Job goes over it all
 		if err := a.keep(*r); err != nil {
 			return result, err
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -43,6 +44,9 @@ func (a *Agent) reconcile(ctx context.Context, id volume.ID) (retry time.Duratio
 	if !a.store.Synced() || !a.discovered.Load() {
 		return 0 // kickAll follows when both are there
 	}
+	if name, ok := strings.CutPrefix(string(id), string(unidentified(""))); ok {
+		return a.identify(ctx, name)
+	}
 	s := situation{}
 	for range steps {
 		if ctx.Err() != nil {
@@ -65,6 +69,7 @@ func (a *Agent) reconcile(ctx context.Context, id volume.ID) (retry time.Duratio
 		}
 		if next == halt {
 			a.failures.Delete(id)
+			a.metrics.lastReconcile.SetToCurrentTime()
 			return 0
 		}
 	}
@@ -82,14 +87,14 @@ type situation struct {
 // not to be managed: its class is not in the configuration.
 func (a *Agent) gather(id volume.ID, s *situation) bool {
 	in := &s.in
-	in.Record, in.PV = nil, nil
+	in.Record = nil
 	if r, ok := a.journal.Get(id); ok {
+		if unknown(r.Identity) {
+			return false // its PV is worked on under the PV's name
+		}
 		in.Record = &r
 	}
-	var absent bool
-	in.PV, absent = a.store.Get(id)
-	in.Absent = in.PV == nil && (in.Absent || absent)
-
+	absent := a.lookUp(id, in)
 	var last key
 	switch {
 	case in.Record != nil && in.Record.Entry != "":
@@ -109,18 +114,34 @@ func (a *Agent) gather(id volume.ID, s *situation) bool {
 	}
 	in.Rival = ""
 	if in.Disk != nil {
+		if in.PV == nil && a.identifyAt(*in.Disk) {
+			absent = a.lookUp(id, in)
+		}
+		if in.Record == nil && in.PV == nil {
+			in.Record = a.inherited(in.Disk)
+		}
 		in.Rival = a.store.Rival(id, in.Disk.Path)
+		if name := a.strangers.at(in.Disk.Path); name != "" && in.Disk.Refused == "" {
+			d := *in.Disk
+			d.Refused = fmt.Sprintf("is given to pods by PV %s, which no provisioner of this node made; delete that PV if nobody needs it", name)
+			in.Disk = &d
+		}
 	}
+	in.Absent = in.PV == nil && (in.Absent || absent)
 	return true
 }
 
+// lookUp fills in a volume's PV from the store.
+func (a *Agent) lookUp(id volume.ID, in *volume.Input) (absent bool) {
+	var pvs []volume.PV
+	pvs, absent, in.Left = a.store.Get(id)
+	in.PV = a.pvOf(pvs)
+	return absent
+}
+
 func (a *Agent) managed(class string) bool {
-	for _, c := range a.config().Classes {
-		if c.Name == class {
-			return true
-		}
-	}
-	return false
+	_, ok := a.class(class)
+	return ok
 }
 
 // failed reports an action's error and says when to try again.
@@ -170,6 +191,9 @@ func (a *Agent) kickAll() {
 	}
 	for _, id := range a.store.IDs() {
 		a.volumes.kick(id)
+	}
+	for _, pv := range a.store.Unidentified(nil) {
+		a.volumes.kick(unidentified(pv.Name))
 	}
 	a.slots.mu.Lock()
 	ids := make([]volume.ID, 0, len(a.slots.byID))

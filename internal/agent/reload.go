@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -26,8 +27,12 @@ func (a *Agent) reload(source Source, dirs *dirWatch) {
 		return // the first list of StorageClasses triggers the next look
 	}
 	cfg, notes, err := source.Load()
+	var missing error
 	if err == nil {
-		err = cfg.MissingClasses(have, source.String())
+		missing = cfg.MissingClasses(have, source.String())
+	}
+	if !a.standIn {
+		err = errors.Join(err, missing)
 	}
 	if err != nil {
 		a.metrics.configValid.Set(0)
@@ -35,17 +40,45 @@ func (a *Agent) reload(source Source, dirs *dirWatch) {
 		return
 	}
 	a.metrics.configValid.Set(1)
-	a.reports.clear(configSubject)
+	if missing != nil {
+		a.reports.set(configSubject, api.ReasonConfigRefused, fmt.Sprintf("a class of the configuration cannot be published, the others can: %v", missing))
+	} else {
+		a.reports.clear(configSubject)
+	}
 	if reflect.DeepEqual(a.config(), cfg) {
 		return
 	}
-	a.current.Store(cfg)
+	before := a.current.Swap(cfg)
+	a.metrics.generation.Inc()
 	dirs.set(cfg.Classes)
 	a.log.Info("configuration in force", "source", source.String(), "classes", len(cfg.Classes))
 	for _, note := range notes {
 		a.log.Warn(note, "source", source.String())
 	}
+	a.sayWhatIsLeft(before, cfg)
 	a.kickAll()
+}
+
+// sayWhatIsLeft tells of the classes that the new configuration has no more:
+// nobody looks after their volumes any longer.
+func (a *Agent) sayWhatIsLeft(before, now *config.Agent) {
+	if before == nil {
+		return
+	}
+	left := map[string]int{}
+	for _, c := range before.Classes {
+		if !slices.ContainsFunc(now.Classes, func(n config.Class) bool { return n.Name == c.Name }) {
+			left[c.Name] = 0
+		}
+	}
+	for _, r := range a.journal.All() {
+		if _, ok := left[r.Class]; ok && r.PV.UID != "" {
+			left[r.Class]++
+		}
+	}
+	for class, pvs := range left {
+		a.log.Warn("a class was taken out of the configuration; its PersistentVolumes are left alone", "class", class, "pvs", pvs)
+	}
 }
 
 func stays(cfg *config.Agent) string {

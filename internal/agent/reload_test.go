@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -83,5 +84,47 @@ func TestReload(t *testing.T) {
 				t.Errorf("events are %v", w.events)
 			}
 		})
+	})
+}
+
+// TestStandInGoesOnWithoutAClass: as with the established provisioner, a class
+// without a StorageClass keeps no other from being published.
+func TestStandInGoesOnWithoutAClass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(map[string]*fakeDisk{"a": {identity: "fs:1:/"}})
+		w.unheld = true
+		a, stop := w.start(t, 0, false)
+		defer stop()
+		a.current.Store(nil)
+		file := filepath.Join(t.TempDir(), "agent.yaml")
+		if err := os.WriteFile(file, []byte(head+"- {name: fast, hostDir: /mnt/disks}\n- {name: lost, hostDir: /mnt/lost}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		a.reload(config.File{Path: file}, newDirWatch(a.log, func() {}))
+		a.trigger(false)
+		settle()
+		wantNames(t, w, "a Available")
+		a.reports.mu.Lock()
+		defer a.reports.mu.Unlock()
+		if got := a.reports.current[configSubject].message; !strings.Contains(got, `no StorageClass "lost"`) {
+			t.Errorf("reported: %q", got)
+		}
+	})
+}
+
+// TestRecycleIsRefused: a class with a reclaim policy that nobody can keep is not
+// published.
+func TestRecycleIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(map[string]*fakeDisk{"a": {identity: "fs:1:/"}})
+		a, stop := w.start(t, 0, false)
+		defer stop()
+		recycle := corev1.PersistentVolumeReclaimRecycle
+		if err := a.classes.Update(&storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "fast"}, ReclaimPolicy: &recycle}); err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		wantNames(t, w)
+		wantEvents(t, w, "Node PublishFailed")
 	})
 }

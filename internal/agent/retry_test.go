@@ -45,7 +45,7 @@ func TestFailingProgramIsBounded(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(map[string]*fakeDisk{"dev": {identity: "wwid:2", device: true}})
 					w.jobFate = func() error { return fmt.Errorf("%w: exit status 7", job.ErrFailed) }
-					w.wipeFate = errors.New("exit status 7")
+					w.disks["dev"].unwiped = errors.New("exit status 7")
 					a, stop := w.startWith(t, 0, false, class)
 					defer func() { stop() }()
 					tries := func() (n int) { w.do(func() { n = w.made + len(w.wipes) }); return n }
@@ -75,7 +75,7 @@ func TestFailingProgramIsBounded(t *testing.T) {
 						if n := strings.Count(strings.Join(w.events, ","), "PersistentVolume WipeFailed"); n != 2 {
 							t.Errorf("%d events, want one for the first failure and one for the last: %q", n, w.events)
 						}
-						w.wipeFate, w.jobFate = nil, nil
+						w.disks["dev"].unwiped, w.jobFate = nil, nil
 					})
 					if change(w, a) {
 						stop()
@@ -97,7 +97,7 @@ func TestFailingProgramIsBounded(t *testing.T) {
 func TestNativeWipeGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(map[string]*fakeDisk{"dev": {identity: "wwid:2", device: true}})
-		w.wipeFate = errors.New("I/O error")
+		w.disks["dev"].unwiped = errors.New("I/O error")
 		_, stop := w.start(t, 0, false)
 		defer stop()
 		w.use(t)
@@ -106,7 +106,7 @@ func TestNativeWipeGoesOn(t *testing.T) {
 			if n := len(w.wipes); n < 6*12 {
 				t.Errorf("%d tries in 6 hours", n)
 			}
-			w.wipeFate = nil
+			w.disks["dev"].unwiped = nil
 		})
 		time.Sleep(diskRetry)
 		settle()

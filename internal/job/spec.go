@@ -39,15 +39,13 @@ type Spec struct {
 // What the established static provisioner calls things on its Jobs, which
 // people's scripts look for.
 const (
-	container   = "cleaner"
-	prefix      = "cleanup-"
-	labelPV     = "pv"
-	labelPVUID  = "pvuuid"
-	annDevice   = "device"
-	annStart    = "start-time"
-	envDevice   = "LOCAL_PV_BLKDEVICE"
-	envIdentity = "BERTH_IDENTITY" // `berth clean` proves it before it writes
-	labelOwner  = "app.kubernetes.io/managed-by"
+	container  = "cleaner"
+	prefix     = "cleanup-"
+	labelPV    = "pv"
+	labelPVUID = "pvuuid"
+	annDevice  = "device"
+	annStart   = "start-time"
+	labelOwner = "app.kubernetes.io/managed-by"
 )
 
 // keepFor is how long a Job that has ended, and its log, are kept when nobody
@@ -116,7 +114,7 @@ func (s Spec) pod(device string) corev1.PodSpec {
 			Name:            container,
 			Image:           s.Image,
 			Command:         s.Command,
-			Env:             []corev1.EnvVar{{Name: envDevice, Value: device}, {Name: envIdentity, Value: string(s.Identity)}},
+			Env:             []corev1.EnvVar{{Name: api.EnvDevice, Value: device}, {Name: api.EnvIdentity, Value: string(s.Identity)}},
 			SecurityContext: &corev1.SecurityContext{Privileged: new(true)},
 			VolumeMounts:    []corev1.VolumeMount{{Name: "disks", MountPath: s.MountDir}, {Name: "dev", MountPath: "/dev"}},
 			// A wipe waits for its disk, and what it writes through the page cache

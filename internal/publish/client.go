@@ -145,6 +145,24 @@ func (c *Client) LetGo(ctx context.Context, pv volume.PV) error {
 	return nil
 }
 
+// Label puts this node's label on a PersistentVolume, if it is still the one
+// that was seen, and returns it as the API server has it then.
+func (c *Client) Label(ctx context.Context, pv volume.PV) (*corev1.PersistentVolume, error) {
+	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
+	defer cancel()
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"uid": pv.UID, "labels": map[string]string{api.LabelNode: NodeLabelValue(c.node)},
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("labelling PV %s: %w", pv.Name, err)
+	}
+	got := &corev1.PersistentVolume{}
+	if err := c.core.Patch(types.MergePatchType).Resource(pvs).Name(pv.Name).Body(patch).Do(ctx).Into(got); err != nil {
+		return nil, fmt.Errorf("labelling PV %s: %w", pv.Name, err)
+	}
+	return got, nil
+}
+
 // Event writes a Kubernetes event.
 func (c *Client) Event(ctx context.Context, e *corev1.Event) error {
 	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/internal/disk"
@@ -37,8 +38,12 @@ type Spec struct {
 	ReadOnly      bool
 	Reclaim       corev1.PersistentVolumeReclaimPolicy
 	MountOptions  []string
-	NodeLabels    []string          // labels of the node to copy
-	Labels        map[string]string // to put on top
+	NodeLabels    []string                  // labels of the node to copy
+	Labels        map[string]string         // to put on top
+	Selector      []corev1.NodeSelectorTerm // ORed onto the term that names the node
+	Owned         bool                      // the Node object owns it
+	NodeNameOnly  bool                      // its provisioner's name goes without the node's UID
+	Unheld        bool                      // it goes without Berth's finalizer
 }
 
 // Name is the name of the PersistentVolume for an entry of a class on a node.
@@ -102,16 +107,22 @@ func PersistentVolume(s Spec, n Node) *corev1.PersistentVolume {
 	if s.ReadOnly && !slices.Contains(options, "ro") {
 		options = append(options, "ro")
 	}
-	return &corev1.PersistentVolume{
-		ObjectMeta: metav1.ObjectMeta{
-			Name:   s.Name,
-			Labels: labels,
-			Annotations: map[string]string{
-				api.AnnProvisionedBy: "local-volume-provisioner-" + n.Name + "-" + n.UID,
-				api.AnnIdentity:      string(s.Identity),
-			},
-			Finalizers: []string{api.Finalizer},
+	meta := metav1.ObjectMeta{
+		Name:   s.Name,
+		Labels: labels,
+		Annotations: map[string]string{
+			api.AnnProvisionedBy: n.provisioner(s.NodeNameOnly),
+			api.AnnIdentity:      string(s.Identity),
 		},
+	}
+	if !s.Unheld {
+		meta.Finalizers = []string{api.Finalizer}
+	}
+	if s.Owned {
+		meta.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: n.Name, UID: types.UID(n.UID)}}
+	}
+	return &corev1.PersistentVolume{
+		ObjectMeta: meta,
 		Spec: corev1.PersistentVolumeSpec{
 			Capacity:                      corev1.ResourceList{corev1.ResourceStorage: *resource.NewQuantity(s.CapacityBytes, resource.BinarySI)},
 			AccessModes:                   []corev1.PersistentVolumeAccessMode{corev1.PersistentVolumeAccessMode(s.AccessMode)},
@@ -121,28 +132,29 @@ func PersistentVolume(s Spec, n Node) *corev1.PersistentVolume {
 			MountOptions:                  options,
 			VolumeMode:                    &mode,
 			NodeAffinity: &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{
-				NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchExpressions: []corev1.NodeSelectorRequirement{{
+				NodeSelectorTerms: append([]corev1.NodeSelectorTerm{{MatchExpressions: []corev1.NodeSelectorRequirement{{
 					Key: corev1.LabelHostname, Operator: corev1.NodeSelectorOpIn, Values: []string{n.Hostname},
-				}}}},
+				}}}}, s.Selector...),
 			}},
 		},
 	}
 }
 
-// View reads from the object what decisions need of it. Objects that are not
-// local volumes published by Berth give false.
+// View reads from the object what decisions need of it. The identity is empty
+// where the object does not carry it: the established provisioner made it.
+// Objects that are not local volumes give false.
 func View(pv *corev1.PersistentVolume) (volume.PV, bool) {
-	identity := pv.Annotations[api.AnnIdentity]
-	if identity == "" || pv.Spec.Local == nil {
+	if pv.Spec.Local == nil {
 		return volume.PV{}, false
 	}
 	v := volume.PV{
 		Name:            pv.Name,
 		UID:             string(pv.UID),
 		ResourceVersion: pv.ResourceVersion,
-		Identity:        disk.ID(identity),
+		Identity:        disk.ID(pv.Annotations[api.AnnIdentity]),
 		Class:           pv.Spec.StorageClassName,
 		Path:            pv.Spec.Local.Path,
+		Block:           pv.Spec.VolumeMode != nil && *pv.Spec.VolumeMode == corev1.PersistentVolumeBlock,
 		CapacityBytes:   pv.Spec.Capacity.Storage().Value(),
 		Released:        pv.Status.Phase == corev1.VolumeReleased,
 		Delete:          pv.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete,

@@ -104,6 +104,12 @@ func TestPersistentVolume(t *testing.T) {
 			s.NodeLabels = []string{"zone", "rack", "not-there"}
 			s.Labels = map[string]string{"rack": "ours", "team": "db", api.LabelNode: "not this one"}
 		}),
+		// As the established provisioner's configuration can have it, on top of
+		// useNodeNameOnly, setPVOwnerRef and a selector; without the finalizer.
+		"established": testSpec(func(s *Spec) {
+			s.Owned, s.NodeNameOnly, s.Unheld = true, true, true
+			s.Selector = []corev1.NodeSelectorTerm{{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: "rack", Operator: "In", Values: []string{"r1", "r2"}}}}}
+		}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := yaml.Marshal(PersistentVolume(s, testNode()))
@@ -144,7 +150,7 @@ func TestView(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		edit func(*corev1.PersistentVolume)
-		want func(*volume.PV) // nil: not Berth's
+		want func(*volume.PV) // nil: no local volume
 	}{
 		{"as published", func(*corev1.PersistentVolume) {}, func(*volume.PV) {}},
 		{"bound", func(p *corev1.PersistentVolume) {
@@ -158,7 +164,9 @@ func TestView(t *testing.T) {
 		}, func(v *volume.PV) { v.Delete = false }},
 		{"being deleted", func(p *corev1.PersistentVolume) { p.DeletionTimestamp = &now }, func(v *volume.PV) { v.Deleting = true }},
 		{"let go", func(p *corev1.PersistentVolume) { p.Finalizers = []string{"kubernetes.io/pv-protection"} }, func(v *volume.PV) { v.Held = false }},
-		{"without identity", func(p *corev1.PersistentVolume) { delete(p.Annotations, api.AnnIdentity) }, nil},
+		{"without identity", func(p *corev1.PersistentVolume) { delete(p.Annotations, api.AnnIdentity) }, func(v *volume.PV) { v.Identity = "" }},
+		{"block", func(p *corev1.PersistentVolume) { block := corev1.PersistentVolumeBlock; p.Spec.VolumeMode = &block }, func(v *volume.PV) { v.Block = true }},
+		{"no volume mode is Filesystem", func(p *corev1.PersistentVolume) { p.Spec.VolumeMode = nil }, func(*volume.PV) {}},
 		{"not local", func(p *corev1.PersistentVolume) { p.Spec.Local = nil }, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

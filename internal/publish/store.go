@@ -1,33 +1,56 @@
 package publish
 
 import (
-	"fmt"
+	"slices"
+	"strings"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
+	"github.com/berth-storage/berth/internal/disk"
 	"github.com/berth-storage/berth/internal/volume"
 )
 
 // Store is what is known of this node's PersistentVolumes: a few words of each,
-// not the objects. It is fed by Client.WatchVolumes, and by Put with what the
-// API server answered to a request.
+// not the objects. It is fed by Client.WatchVolumes and Client.WatchOld, and by
+// Put with what the API server answered to a request.
+//
+// A PV that the established provisioner made does not say which disk it is of.
+// It is unidentified until Identify, and no volume's until then.
 type Store struct {
-	changed func(volume.ID)
-	listed  func()
+	on Handlers
 
 	mu     sync.Mutex // guards the rest
-	byID   map[volume.ID]volume.PV
-	idOf   map[string]volume.ID // by PV name
-	gone   map[volume.ID]string // the UID of the PV that was seen to be deleted, "" for one never seen
+	byName map[string]entry
+	names  map[volume.ID][]string // of the identified PVs
+	gone   map[volume.ID]end
+	ended  map[string]string // by name, the UID of the last PV whose end was seen
 	synced bool
 }
 
-// NewStore returns an empty store that calls changed, from any goroutine, with
-// the volume whose PV has changed, and listed when it has read a whole list.
-func NewStore(changed func(volume.ID), listed func()) *Store {
-	return &Store{changed: changed, listed: listed, byID: map[volume.ID]volume.PV{}, idOf: map[string]volume.ID{}, gone: map[volume.ID]string{}}
+// Handlers are called by a Store, from any goroutine.
+type Handlers struct {
+	Changed      func(volume.ID)                        // a volume's PV has come, gone or changed
+	Unidentified func(name string)                      // an unidentified PV has come or changed
+	Foreign      func(pv *corev1.PersistentVolume) bool // says whether a PV is not this node's
+	Listed       func()                                 // a whole list has been read
+}
+
+type entry struct {
+	pv  volume.PV
+	old bool // it has no label: only WatchOld sees it
+}
+
+// end is the end of a volume's PV.
+type end struct {
+	uid       string
+	unclaimed bool // its end was watched, and no claim had it
+}
+
+// NewStore returns an empty store.
+func NewStore(on Handlers) *Store {
+	return &Store{on: on, byName: map[string]entry{}, names: map[volume.ID][]string{}, gone: map[volume.ID]end{}, ended: map[string]string{}}
 }
 
 // Synced reports whether the first list has been read.
@@ -37,27 +60,82 @@ func (s *Store) Synced() bool {
 	return s.synced
 }
 
-// Get returns the PV of a volume, nil when there is none; absent says that this
-// is certain, because its deletion was seen.
-func (s *Store) Get(id volume.ID) (pv *volume.PV, absent bool) {
+// Get returns the PVs of a volume, the one that a claim has first. There is more
+// than one only where somebody copied one. Absent says that it is certain that
+// there is none, because its deletion was seen; left is its UID if no claim had
+// it then.
+func (s *Store) Get(id volume.ID) (pvs []volume.PV, absent bool, left string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if v, ok := s.byID[id]; ok {
-		return &v, false
+	for _, name := range s.names[id] {
+		pvs = append(pvs, s.byName[name].pv)
 	}
-	_, absent = s.gone[id]
-	return nil, absent
+	slices.SortFunc(pvs, func(a, b volume.PV) int {
+		if (a.Claim == nil) != (b.Claim == nil) {
+			if a.Claim != nil {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	e, absent := s.gone[id]
+	if e.unclaimed {
+		left = e.uid
+	}
+	return pvs, absent, left
 }
 
 // IDs returns the volumes that have a PV.
 func (s *Store) IDs() []volume.ID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make([]volume.ID, 0, len(s.byID))
-	for id := range s.byID {
+	out := make([]volume.ID, 0, len(s.names))
+	for id := range s.names {
 		out = append(out, id)
 	}
 	return out
+}
+
+// Unidentified returns the unidentified PVs for which match, if set, is true.
+func (s *Store) Unidentified(match func(volume.PV) bool) (out []volume.PV) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.byName {
+		if e.pv.Identity == "" && (match == nil || match(e.pv)) {
+			out = append(out, e.pv)
+		}
+	}
+	return out
+}
+
+// Identify says which disk a PV is of.
+func (s *Store) Identify(pv volume.PV, identity disk.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e, ok := s.byName[pv.Name]; ok && e.pv.UID == pv.UID && e.pv.Identity == "" {
+		e.pv.Identity = identity
+		s.set(e)
+	}
+}
+
+// OldCount returns how many PVs without a label there are.
+func (s *Store) OldCount() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.byName {
+		if e.old {
+			n++
+		}
+	}
+	return n
+}
+
+// old reports whether a PV without a label has this name.
+func (s *Store) old(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.byName[name].old
 }
 
 // Rival returns the name of a claimed PV that points at path and belongs to
@@ -65,9 +143,9 @@ func (s *Store) IDs() []volume.ID {
 func (s *Store) Rival(id volume.ID, path string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for other, pv := range s.byID {
-		if other != id && pv.Path == path && pv.Claim != nil {
-			return pv.Name
+	for _, e := range s.byName {
+		if e.pv.Path == path && e.pv.Claim != nil && (e.pv.Identity == "" || volume.IDOf(e.pv.Identity) != id) {
+			return e.pv.Name
 		}
 	}
 	return ""
@@ -77,29 +155,37 @@ func (s *Store) Rival(id volume.ID, path string) string {
 func (s *Store) PutAbsent(id volume.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	pv := s.byID[id]
-	delete(s.idOf, pv.Name)
-	delete(s.byID, id)
-	s.gone[id] = pv.UID
+	uid := ""
+	for _, name := range slices.Clone(s.names[id]) {
+		uid = s.byName[name].pv.UID
+		s.ended[name] = uid
+		s.remove(name)
+	}
+	s.gone[id] = end{uid: uid}
 }
 
 // Put takes in a PV as the API server has just answered it, unless the watch
-// was faster and has shown a later form or the PV's end.
-func (s *Store) Put(pv *corev1.PersistentVolume) {
+// was faster and has shown a later form or the PV's end. Old says that it has no
+// label.
+func (s *Store) Put(pv *corev1.PersistentVolume, old bool) {
 	v, ok := View(pv)
-	if !ok {
+	if !ok || s.on.Foreign(pv) {
 		return
 	}
-	id := volume.IDOf(v.Identity)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if uid, ok := s.gone[id]; ok && uid == v.UID {
-		return
+	known, ok := s.byName[v.Name]
+	if ok && known.pv.UID == v.UID {
+		if !newer(v, known.pv) {
+			return
+		}
+		if v.Identity == "" {
+			v.Identity = known.pv.Identity
+		}
 	}
-	if old, ok := s.byID[id]; ok && old.UID == v.UID && !newer(v, old) {
-		return
+	if s.ended[v.Name] != v.UID {
+		s.set(entry{v, old})
 	}
-	s.set(id, v)
 }
 
 // newer reports whether v is certainly a later form of the same PV.
@@ -108,87 +194,39 @@ func newer(v, old volume.PV) bool {
 	return err == nil && order > 0
 }
 
-func (s *Store) set(id volume.ID, v volume.PV) {
-	s.byID[id] = v
-	s.idOf[v.Name] = id
-	delete(s.gone, id)
+// set and remove change an entry and what is kept of it elsewhere. The caller
+// holds mu.
+func (s *Store) set(e entry) {
+	s.remove(e.pv.Name)
+	s.byName[e.pv.Name] = e
+	if e.pv.Identity != "" {
+		id := volume.IDOf(e.pv.Identity)
+		s.names[id] = append(s.names[id], e.pv.Name)
+		delete(s.gone, id)
+	}
 }
 
-// Add, Update, Delete, Replace and Resync make Store a cache.ReflectorStore.
-
-// Add takes in a new PV.
-func (s *Store) Add(obj any) error { return s.Update(obj) }
-
-// Update takes in a PV's new form.
-func (s *Store) Update(obj any) error {
-	pv, ok := obj.(*corev1.PersistentVolume)
+func (s *Store) remove(name string) {
+	e, ok := s.byName[name]
 	if !ok {
-		return fmt.Errorf("watching PVs: got a %T", obj)
+		return
 	}
-	v, ok := View(pv)
-	if !ok {
-		return nil
+	delete(s.byName, name)
+	if e.pv.Identity == "" {
+		return
 	}
-	id := volume.IDOf(v.Identity)
-	s.mu.Lock()
-	s.set(id, v)
-	s.mu.Unlock()
-	s.changed(id)
-	return nil
+	id := volume.IDOf(e.pv.Identity)
+	s.names[id] = slices.DeleteFunc(s.names[id], func(n string) bool { return n == name })
+	if len(s.names[id]) == 0 {
+		delete(s.names, id)
+	}
 }
 
-// Delete takes a PV out. One that was not being deleted has only left the
-// watch, because its label was changed, and is not taken to be gone.
-func (s *Store) Delete(obj any) error {
-	pv, ok := obj.(*corev1.PersistentVolume)
-	if !ok {
-		return fmt.Errorf("watching PVs: got a %T", obj)
+// tell announces a PV that has changed.
+func (s *Store) tell(pv volume.PV) {
+	if pv.Identity == "" {
+		s.on.Unidentified(pv.Name)
+		return
 	}
-	s.mu.Lock()
-	id, ok := s.idOf[pv.Name]
-	if ok && s.byID[id].UID == string(pv.UID) {
-		delete(s.byID, id)
-		delete(s.idOf, pv.Name)
-		if pv.DeletionTimestamp != nil {
-			s.gone[id] = string(pv.UID)
-		}
-	}
-	s.mu.Unlock()
-	if ok {
-		s.changed(id)
-	}
-	return nil
+	s.on.Changed(volume.IDOf(pv.Identity))
 }
-
-// Replace takes in a whole list. A PV that is missing from it is forgotten, but
-// not taken to be gone: a list may be old.
-func (s *Store) Replace(objs []any, _ string) error {
-	s.mu.Lock()
-	touched := map[volume.ID]bool{}
-	for id := range s.byID {
-		touched[id] = true
-	}
-	s.byID = make(map[volume.ID]volume.PV, len(objs))
-	s.idOf = make(map[string]volume.ID, len(objs))
-	for _, obj := range objs {
-		pv, ok := obj.(*corev1.PersistentVolume)
-		if !ok {
-			continue
-		}
-		if v, ok := View(pv); ok {
-			id := volume.IDOf(v.Identity)
-			s.set(id, v)
-			touched[id] = true
-		}
-	}
-	s.synced = true
-	s.mu.Unlock()
-	s.listed()
-	for id := range touched {
-		s.changed(id)
-	}
-	return nil
-}
-
-// Resync does nothing: nothing is ever resynced.
-func (s *Store) Resync() error { return nil }

@@ -34,12 +34,19 @@ type watchedStore struct {
 	*Store
 	t       *testing.T
 	changed []volume.ID
+	unknown []string
+	foreign map[string]bool
 	lists   int
 }
 
 func newStore(t *testing.T) *watchedStore {
-	w := &watchedStore{t: t}
-	w.Store = NewStore(func(id volume.ID) { w.changed = append(w.changed, id) }, func() { w.lists++ })
+	w := &watchedStore{t: t, foreign: map[string]bool{}}
+	w.Store = NewStore(Handlers{
+		Changed:      func(id volume.ID) { w.changed = append(w.changed, id) },
+		Unidentified: func(name string) { w.unknown = append(w.unknown, name) },
+		Foreign:      func(pv *corev1.PersistentVolume) bool { return w.foreign[pv.Name] },
+		Listed:       func() { w.lists++ },
+	})
 	return w
 }
 
@@ -53,7 +60,11 @@ func (w *watchedStore) do(err error) {
 // is checks what the store says of a volume: uid "" is none, version "" any.
 func (w *watchedStore) is(identity disk.ID, uid, version string, absent bool) {
 	w.t.Helper()
-	pv, gone := w.Get(volume.IDOf(identity))
+	pvs, gone, _ := w.Get(volume.IDOf(identity))
+	var pv *volume.PV
+	if len(pvs) > 0 {
+		pv = &pvs[0]
+	}
 	if gone != absent || (pv == nil) != (uid == "") || pv != nil && (pv.UID != uid || version != "" && pv.ResourceVersion != version) {
 		w.t.Fatalf("%s: got %+v, absent %v; want UID %q, version %q, absent %v", identity, pv, gone, uid, version, absent)
 	}
@@ -99,9 +110,10 @@ func TestStoreFollowsTheWatch(t *testing.T) {
 
 func TestStoreOfAnothersPV(t *testing.T) {
 	s := newStore(t)
-	other := pvOf("pv1", "", "u1", "1")
+	other := pvOf("pv1", id1, "u1", "1")
+	s.foreign["pv1"] = true
 	s.do(s.Add(other))
-	s.Put(other)
+	s.Put(other, false)
 	s.do(s.Delete(other))
 	s.do(s.Replace([]any{other, "x"}, "1"))
 	s.announced()
@@ -135,7 +147,7 @@ func TestMissingFromAListIsNotAbsent(t *testing.T) {
 func TestDeletionsByUID(t *testing.T) {
 	s := newStore(t)
 	s.do(s.Add(pvOf("pv1", id1, "u1", "1")))
-	s.Put(pvOf("pv1", id1, "u2", "3"))
+	s.Put(pvOf("pv1", id1, "u2", "3"), false)
 	s.is(id1, "u2", "3", false)
 	s.do(s.Delete(deleted(pvOf("pv1", id1, "u1", "2"))))
 	s.is(id1, "u2", "3", false)
@@ -147,18 +159,18 @@ func TestDeletionsByUID(t *testing.T) {
 // An answer to a request may come after the watch has shown more.
 func TestLateAnswers(t *testing.T) {
 	s := newStore(t)
-	s.Put(pvOf("pv1", id1, "u1", "10"))
+	s.Put(pvOf("pv1", id1, "u1", "10"), false)
 	s.announced() // whoever asked looks at it anyway
 	s.is(id1, "u1", "10", false)
-	s.Put(pvOf("pv1", id1, "u1", "9"))
+	s.Put(pvOf("pv1", id1, "u1", "9"), false)
 	s.is(id1, "u1", "10", false)
-	s.Put(pvOf("pv1", id1, "u1", "11"))
+	s.Put(pvOf("pv1", id1, "u1", "11"), false)
 	s.is(id1, "u1", "11", false)
 	s.do(s.Update(pvOf("pv1", id1, "u1", "12")))
 	s.do(s.Delete(deleted(pvOf("pv1", id1, "u1", "13"))))
-	s.Put(pvOf("pv1", id1, "u1", "11"))
+	s.Put(pvOf("pv1", id1, "u1", "11"), false)
 	s.is(id1, "", "", true)
-	s.Put(pvOf("pv1", id1, "u2", "14"))
+	s.Put(pvOf("pv1", id1, "u2", "14"), false)
 	s.is(id1, "u2", "14", false)
 }
 
@@ -169,7 +181,7 @@ func TestPutAbsent(t *testing.T) {
 	s.do(s.Add(pvOf("pv1", id1, "u1", "1")))
 	s.PutAbsent(volume.IDOf(id1))
 	s.is(id1, "", "", true)
-	s.Put(pvOf("pv1", id1, "u1", "1")) // an answer from before
+	s.Put(pvOf("pv1", id1, "u1", "1"), false) // an answer from before
 	s.is(id1, "", "", true)
 }
 

@@ -129,11 +129,8 @@ func classOf(s *storagev1.StorageClass) Class {
 // follow lists and watches one resource into a store until ctx ends.
 func follow(ctx context.Context, client rest.Interface, codec runtime.ParameterCodec, resource, selector string,
 	kind, list runtime.Object, store cache.ReflectorStore) {
-	request := func(o metav1.ListOptions) *rest.Request {
-		o.LabelSelector, o.FieldSelector = selector, fields.Everything().String()
-		return client.Get().Resource(resource).VersionedParams(&o, codec)
-	}
-	lw := &cache.ListWatch{
+	request := requests(client, codec, resource, selector)
+	feed(ctx, &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 			defer cancel()
@@ -144,9 +141,20 @@ func follow(ctx context.Context, client rest.Interface, codec runtime.ParameterC
 			o.Watch = true
 			return request(o).Watch(ctx)
 		},
-	}
+	}, resource, kind, store)
+}
+
+func feed(ctx context.Context, lw cache.ListerWatcher, name string, kind runtime.Object, store cache.ReflectorStore) {
 	r := cache.NewReflectorWithOptions(lw, kind, store, cache.ReflectorOptions{
-		Name: resource, TypeDescription: resource, Backoff: Backoff(),
+		Name: name, TypeDescription: name, Backoff: Backoff(),
 	})
 	r.RunWithContext(ctx)
+}
+
+// requests makes the requests of one list and watch.
+func requests(client rest.Interface, codec runtime.ParameterCodec, resource, selector string) func(metav1.ListOptions) *rest.Request {
+	return func(o metav1.ListOptions) *rest.Request {
+		o.LabelSelector, o.FieldSelector = selector, fields.Everything().String()
+		return client.Get().Resource(resource).VersionedParams(&o, codec)
+	}
 }

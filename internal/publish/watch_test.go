@@ -19,6 +19,8 @@ import (
 	"github.com/berth-storage/berth/internal/volume"
 )
 
+func nobody(*corev1.PersistentVolume) bool { return false }
+
 // watchServer serves lists and watches of PVs.
 type watchServer struct {
 	mu      sync.Mutex
@@ -96,7 +98,7 @@ func TestWatchVolumes(t *testing.T) {
 	s := &watchServer{items: []*corev1.PersistentVolume{pvOf("pv1", id1, "u1", "5")}, events: make(chan *corev1.PersistentVolume)}
 	c, _ := served(t, s.serve)
 	changed, listed := make(chan volume.ID, 10), make(chan struct{}, 10)
-	store := NewStore(func(id volume.ID) { changed <- id }, func() { listed <- struct{}{} })
+	store := NewStore(Handlers{Changed: func(id volume.ID) { changed <- id }, Listed: func() { listed <- struct{}{} }, Foreign: nobody})
 	running(t, func(ctx context.Context) { c.WatchVolumes(ctx, store) })
 
 	within(t, 10*time.Second, listed, "the first list")
@@ -107,8 +109,8 @@ func TestWatchVolumes(t *testing.T) {
 	if got := within(t, 10*time.Second, changed, "a PV of the watch"); got != volume.IDOf(id2) {
 		t.Errorf("changed %s", got)
 	}
-	if pv, _ := store.Get(volume.IDOf(id2)); pv == nil || pv.UID != "u2" {
-		t.Errorf("got %+v", pv)
+	if pvs, _, _ := store.Get(volume.IDOf(id2)); len(pvs) != 1 || pvs[0].UID != "u2" {
+		t.Errorf("got %+v", pvs)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,11 +126,11 @@ func TestWatchRecovers(t *testing.T) {
 	s := &watchServer{items: []*corev1.PersistentVolume{pvOf("pv1", id1, "u1", "5")}, refuse: 4, refused: make(chan struct{})}
 	c, _ := served(t, s.serve)
 	listed := make(chan struct{}, 10)
-	store := NewStore(func(volume.ID) {}, func() { listed <- struct{}{} })
+	store := NewStore(Handlers{Changed: func(volume.ID) {}, Listed: func() { listed <- struct{}{} }, Foreign: nobody})
 	running(t, func(ctx context.Context) { c.WatchVolumes(ctx, store) })
 	within(t, 30*time.Second, s.refused, "four requests")
 	within(t, 5*time.Second, listed, "the list, after the server's return")
-	if pv, _ := store.Get(volume.IDOf(id1)); pv == nil {
+	if pvs, _, _ := store.Get(volume.IDOf(id1)); len(pvs) == 0 {
 		t.Error("the PV is missing")
 	}
 }

@@ -83,12 +83,16 @@ func decidePublished(in Input) Decision {
 
 // decideVanished handles a volume without a PV that was published, or was about
 // to be. Until Berth takes its finalizer off, a PV cannot go away, so one that
-// was never confirmed to exist was never created. One that did exist was taken
-// by force or by a restored database, and a claim may have had it unseen.
+// was never confirmed to exist was never created. One without the finalizer may
+// go at any time, and nothing is lost when its end was watched and no claim had
+// it. Any other that did exist was taken by force or by a restored database, and
+// a claim may have had it unseen.
 func decideVanished(in Input) Decision {
 	switch {
 	case in.Record.PV.UID != "" && !in.Absent:
 		return Decision{Verb: Confirm}
+	case in.Record.PV.UID != "" && in.Record.PV.UID == in.Left:
+		return keep(in.Record.with(Clean, func(r *Record) { r.PV = PVRef{} }))
 	case in.Disk == nil:
 		return Decision{Verb: Nothing}
 	case in.Record.PV.UID == "" || in.Disk.Keep:

@@ -24,8 +24,9 @@ func everyInput(f func(Input)) {
 		pv     *PV
 		absent bool
 		fresh  string
+		left   string
 	}
-	answers := []answer{{nil, true, ""}, {nil, false, ""}}
+	answers := []answer{{nil, true, "", ""}, {nil, false, "", ""}, {nil, true, "", "u1"}, {nil, true, "", "u2"}}
 	bools := []bool{false, true}
 	for _, claim := range []*Claim{nil, &claimA, &claimB} {
 		for bits := range 64 {
@@ -37,7 +38,7 @@ func everyInput(f func(Input)) {
 			if bits&32 != 0 {
 				pv.ResourceVersion = "5"
 			}
-			answers = append(answers, answer{pv, false, ""}, answer{pv, false, pv.ResourceVersion})
+			answers = append(answers, answer{pv, false, "", ""}, answer{pv, false, pv.ResourceVersion, ""})
 		}
 	}
 	for _, p := range places {
@@ -45,7 +46,7 @@ func everyInput(f func(Input)) {
 			for _, a := range answers {
 				for _, empty := range []*bool{nil, &yes, &no} {
 					for _, rival := range bools {
-						in := Input{Disk: p.disk, Looked: p.looked, Record: r, PV: a.pv, Absent: a.absent, Answer: a.fresh, Empty: empty}
+						in := Input{Disk: p.disk, Looked: p.looked, Record: r, PV: a.pv, Absent: a.absent, Answer: a.fresh, Left: a.left, Empty: empty}
 						if rival {
 							in.Rival = "pv0"
 						}
@@ -141,7 +142,7 @@ func requireStep(from State, in Input, to *Record, require func(bool, string)) {
 		require(false, "only a person ends a quarantine")
 	case Published, Withdrawing:
 		emptied := in.PV == nil && in.Absent && in.Empty != nil && *in.Empty
-		left := in.PV == nil && in.Absent && in.Record.PV.Leaving
+		left := in.PV == nil && in.Absent && (in.Record.PV.Leaving || in.Left != "" && in.Left == in.Record.PV.UID)
 		require(to.State != Clean || emptied || left, "clean only after leaving unclaimed, or found empty")
 		require(to.State != Wiped && to.State != Wiping, "an unclaimed volume is not wiped")
 	}

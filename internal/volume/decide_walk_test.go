@@ -31,9 +31,12 @@ type world struct {
 	mayWipe  map[string]bool // claims that were seen released with policy Delete
 	written  bool            // the pod of the current claim has written
 	policies bool            // Delete
+	unheld   bool            // PVs are published without Berth's finalizer
+	end      PV              // the last form of the PV that went last
 
 	cache   *PV // as the agent has it
 	gone    bool
+	left    string // the UID of the PV whose end the agent watched while no claim had it
 	journal *Record
 }
 
@@ -46,9 +49,11 @@ func (w *world) change() {
 		w.mayWipe[w.pv.Claim.UID] = true
 	}
 	if w.pv.Deleting && !w.pv.Held && (w.pv.Claim == nil || w.pv.Released) {
-		w.pv = nil
+		w.remove()
 	}
 }
+
+func (w *world) remove() { w.end, w.pv = *w.pv, nil }
 
 // event lets one thing happen and names it; "" when it could not.
 func (w *world) event() string {
@@ -87,7 +92,7 @@ func (w *world) event() string {
 		}
 	case 10:
 		if pv != nil && w.rand.IntN(3) == 0 {
-			w.pv = nil
+			w.remove()
 			return "force away"
 		}
 	case 11:
@@ -158,9 +163,14 @@ func (w *world) database() string {
 	return "restore"
 }
 
-func (w *world) relist() { w.watch(); w.gone = false }
+func (w *world) relist() { w.watch(); w.gone, w.left = false, "" }
 
 func (w *world) watch() {
+	if w.pv == nil && w.cache != nil {
+		if w.left = ""; w.cache.UID == w.end.UID && w.end.Claim == nil {
+			w.left = w.end.UID
+		}
+	}
 	if w.gone = w.pv == nil && (w.gone || w.cache != nil); w.pv == nil {
 		w.cache = nil
 		return
@@ -189,7 +199,7 @@ type memory struct {
 
 // step is one decision and its doing. It reports whether to go on.
 func (w *world) step(m *memory) bool {
-	in := Input{Looked: w.readable, Record: w.journal, PV: w.cache, Answer: m.answer, Empty: m.empty}
+	in := Input{Looked: w.readable, Record: w.journal, PV: w.cache, Answer: m.answer, Empty: m.empty, Left: w.left}
 	in.Absent = in.PV == nil && (m.absent || w.gone)
 	if w.there && w.readable {
 		in.Disk = w.disk
@@ -217,7 +227,7 @@ func (w *world) step(m *memory) bool {
 		if w.pv == nil {
 			w.uid++
 			w.pv = &PV{Name: "pv1", UID: "u" + strconv.Itoa(w.uid), Identity: testIdentity, Class: "fast", Path: w.disk.Path,
-				CapacityBytes: w.disk.CapacityBytes, Delete: w.policies, Held: true}
+				CapacityBytes: w.disk.CapacityBytes, Delete: w.policies, Held: !w.unheld}
 			w.change()
 		}
 		if w.rand.IntN(4) == 0 { // stopped before the answer was noted, and started again at once
@@ -271,7 +281,7 @@ func TestNoSecondTenantSeesTheFirstsBytes(t *testing.T) {
 	}
 	tally := map[string]int{}
 	for seed := first; seed < first+uint64(walks); seed++ {
-		w := &world{rand: rand.New(rand.NewPCG(seed, 0)), there: true, readable: true, policies: true, mayWipe: map[string]bool{}}
+		w := &world{rand: rand.New(rand.NewPCG(seed, 0)), there: true, readable: true, policies: true, mayWipe: map[string]bool{}, unheld: seed%2 == 0}
 		w.disk = goodDisk()
 		if seed%3 == 0 {
 			w.disk = goodDisk(device)

@@ -23,6 +23,7 @@ type PV struct {
 	Identity        disk.ID
 	Class           string
 	Path            string
+	Block           bool // volume mode Block
 	CapacityBytes   int64
 	Claim           *Claim
 	Released        bool // its claim is gone
@@ -38,6 +39,7 @@ type Input struct {
 	Record *Record // nil: never seen before
 	PV     *PV     // nil: not in the cache
 	Absent bool    // the API server itself has confirmed that the PV does not exist
+	Left   string  // the UID of a PV whose end was watched while no claim had it; "" for none
 	Answer string  // the PV's resource version as the API server itself has answered it; "" when it was not asked
 	Empty  *bool   // whether the directory is empty; nil: not examined
 	Rival  string  // a PV of another disk that a claim has and that points at the same path

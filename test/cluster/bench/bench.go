@@ -46,6 +46,8 @@ type Target struct {
 	// Agent is the agent's command line up to the state directory, which is
 	// the hand's.
 	Agent []string
+	// ReadyURL is where the agent says, to somebody in the node, whether it is ready.
+	ReadyURL string
 	// Spin is a command that keeps one core busy and never ends, for the load.
 	Spin []string
 }
@@ -73,6 +75,7 @@ var measurements = []measurement{
 	{"publish", true, (*bench).publish},
 	{"mount", true, (*bench).mount},
 	{"release", true, (*bench).release},
+	{"adopt", false, (*bench).adopt},
 	{"memory", false, (*bench).memory}, // last: it leaves many objects
 }
 

@@ -54,9 +54,10 @@ func (b *bench) mountAll(names []string) error {
 	return err
 }
 
-// startAgent starts the agent without a past, and returns the moment before.
-func (b *bench) startAgent() (time.Time, error) {
-	a, err := b.hand.Do(hand.Request{Op: hand.Start, Args: append(b.Agent, "--state-dir", b.StateDir())})
+// startAgent starts the agent, by hand.Start or hand.Restart, and returns the
+// moment before.
+func (b *bench) startAgent(op string) (time.Time, error) {
+	a, err := b.hand.Do(hand.Request{Op: op, Args: append(b.Agent, "--state-dir", b.StateDir())})
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -74,7 +75,7 @@ func (b *bench) startReady(ctx context.Context, v *view, n int) error {
 	if err := b.mountAll(volumeNames(n)); err != nil {
 		return err
 	}
-	if _, err := b.startAgent(); err != nil {
+	if _, err := b.startAgent(hand.Start); err != nil {
 		return err
 	}
 	return available(ctx, v, n)

@@ -16,6 +16,7 @@ const (
 	releaseRatio = 1.5
 	mountP50     = 50.0  // ms
 	mountP99     = 150.0 // ms
+	adoptLimit   = 2.0   // s
 	memoryLimit  = 32.0  // MiB
 	growthLimit  = 2.0   // MiB
 	idleLimit    = 0.1   // % of a core
@@ -55,7 +56,7 @@ func (b *bench) publishOnce(ctx context.Context) (seconds float64, sample *corev
 		return 0, nil, err
 	}
 	defer v.close()
-	begun, err := b.startAgent()
+	begun, err := b.startAgent(hand.Start)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -39,6 +39,9 @@ type waiting struct {
 }
 
 func selector(owner string) metav1.ListOptions {
+	if owner == nobody {
+		return metav1.ListOptions{LabelSelector: "!" + api.LabelNode}
+	}
 	return metav1.ListOptions{LabelSelector: api.LabelNode + "=" + owner}
 }
 

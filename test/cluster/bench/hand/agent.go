@@ -2,6 +2,8 @@ package hand
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +17,9 @@ import (
 // patience is how long the agent may take to end when it is told to.
 const patience = 10 * time.Second
 
+// readyPatience is how long it may take to be ready.
+const readyPatience = 2 * time.Minute
+
 // clockTick is the unit of the times in proc_pid_stat(5), USER_HZ, which is 100
 // on every architecture that Go runs on.
 const clockTick = 10 * time.Millisecond
@@ -26,7 +31,7 @@ type agent struct {
 	err     error         // how it ended, once it has
 }
 
-// start starts the agent without a past. It dies with the hand.
+// start starts the agent without a past.
 func (w *worker) start(args []string) (at time.Time, err error) {
 	if w.agent != nil {
 		return at, fmt.Errorf("starting the agent: it runs")
@@ -34,6 +39,11 @@ func (w *worker) start(args []string) (at time.Time, err error) {
 	if err := os.RemoveAll(w.StateDir()); err != nil {
 		return at, fmt.Errorf("starting the agent: %w", err)
 	}
+	return w.launch(args)
+}
+
+// launch starts the agent on the state that is there. It dies with the hand.
+func (w *worker) launch(args []string) (at time.Time, err error) {
 	log, err := os.Create(w.LogFile())
 	if err != nil {
 		return at, fmt.Errorf("starting the agent: %w", err)
@@ -62,9 +72,42 @@ func (w *worker) start(args []string) (at time.Time, err error) {
 	return at, nil
 }
 
-// stop ends the agent and removes its state. One that had ended by itself is
-// an error, with the end of its log.
+// ready waits until the agent answers that it is ready, and returns when.
+func (w *worker) ready(url string) (at time.Time, err error) {
+	why := "no answer"
+	for deadline := time.Now().Add(readyPatience); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		answer, err := http.Get(url)
+		if err != nil {
+			continue // it does not listen yet
+		}
+		at := time.Now()
+		body, _ := io.ReadAll(answer.Body) // what there is of it is for the error
+		answer.Body.Close()
+		if answer.StatusCode == http.StatusOK {
+			return at, nil
+		}
+		why = string(body)
+	}
+	return at, fmt.Errorf("waiting for the agent to be ready: not within %v: %s; the end of its log:\n%s", readyPatience, why, tail(w.LogFile()))
+}
+
+// stop ends the agent and removes its state.
 func (w *worker) stop() error {
+	if w.agent == nil {
+		return nil
+	}
+	if err := w.end(); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(w.StateDir()); err != nil {
+		return fmt.Errorf("stopping the agent: %w", err)
+	}
+	return nil
+}
+
+// end ends the agent. One that had ended by itself is an error, with the end of
+// its log.
+func (w *worker) end() error {
 	a := w.agent
 	if a == nil {
 		return nil
@@ -82,9 +125,6 @@ func (w *worker) stop() error {
 		_ = a.process.Kill()
 		<-a.ended
 		return fmt.Errorf("stopping the agent: it did not end within %v", patience)
-	}
-	if err := os.RemoveAll(w.StateDir()); err != nil {
-		return fmt.Errorf("stopping the agent: %w", err)
 	}
 	return nil
 }

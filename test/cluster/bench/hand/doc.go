@@ -19,7 +19,7 @@ type Place struct {
 type Request struct {
 	Op    string
 	Names []string // of volumes, for Mount, Unmount, Fill and Full
-	Args  []string // of the agent's command line, for Start
+	Args  []string // of the agent's command line, for Start and Restart; the URL, for Ready
 }
 
 // Operations.
@@ -29,6 +29,8 @@ const (
 	Fill    = "fill"    // write a few small files into each volume
 	Full    = "full"    // name the volumes that are not empty
 	Start   = "start"   // start the agent with an empty state directory
+	Restart = "restart" // end the agent and start it anew, with its state
+	Ready   = "ready"   // wait until a URL answers that the agent is ready
 	Stop    = "stop"    // end the agent and remove its state
 	Usage   = "usage"   // say what the agent uses
 )
@@ -36,8 +38,8 @@ const (
 // Answer is what came of a request.
 type Answer struct {
 	Error string
-	// Moments are, for Mount, just before each mount(2); for Start, just
-	// before the process is made.
+	// Moments are, for Mount, just before each mount(2); for Start and Restart,
+	// just before the process is made; for Ready, when the answer came.
 	Moments []time.Time
 	Names   []string // of Full
 	Usage   Resources

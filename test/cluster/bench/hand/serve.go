@@ -68,6 +68,17 @@ func (w *worker) do(r Request, a *Answer) (err error) {
 		at, err := w.start(r.Args)
 		a.Moments = []time.Time{at}
 		return err
+	case Restart:
+		if err := w.end(); err != nil {
+			return err
+		}
+		at, err := w.launch(r.Args)
+		a.Moments = []time.Time{at}
+		return err
+	case Ready:
+		at, err := w.ready(r.Args[0])
+		a.Moments = []time.Time{at}
+		return err
 	case Stop:
 		return w.stop()
 	case Usage:

@@ -27,6 +27,9 @@ type options struct {
 // work is the benchmark's directory in the node.
 const work = "/var/lib/bench"
 
+// agentAddress is where the agent listens, in the node's own network.
+const agentAddress = "127.0.0.1:18080"
+
 // run starts a cluster, measures, and takes the cluster away again.
 func run(ctx context.Context, o options) (err error) {
 	root, err := cluster.FindRoot()
@@ -145,8 +148,9 @@ func target(ctx context.Context, c *cluster.Cluster, berth string) (bench.Target
 		Config: c.Config(), Node: n.Name, Hand: cmd,
 		Place: hand.Place{Mounts: cluster.DisksDir, Work: work},
 		Agent: []string{work + "/berth", "agent", "--node", n.Name, "--config", work + "/agent.yaml",
-			"--kubeconfig", work + "/kubeconfig", "--listen", "127.0.0.1:18080"},
-		Spin: []string{self, spinVerb},
+			"--kubeconfig", work + "/kubeconfig", "--listen", agentAddress},
+		ReadyURL: "http://" + agentAddress + "/readyz",
+		Spin:     []string{self, spinVerb},
 	}, nil
 }
 

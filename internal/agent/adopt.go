@@ -1,0 +1,155 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/berth-storage/berth/api"
+	"github.com/berth-storage/berth/internal/publish"
+)
+
+// PersistentVolumes that the established provisioner made have no label, so the
+// watch does not show them, and no identity, so they are no known disk's. The
+// first is mended here, once a start; the second by identify, when the disk at
+// their place has been looked at.
+
+// old follows the PVs from before Berth.
+type old struct {
+	due      chan struct{} // there may be some that are not known yet
+	done     chan struct{} // closed after the first pass
+	mayLabel bool          // false once the API server has forbidden it; used by followOld alone
+}
+
+func newOld() *old {
+	return &old{due: make(chan struct{}, 1), done: make(chan struct{}), mayLabel: true}
+}
+
+func (o *old) kick() {
+	select {
+	case o.due <- struct{}{}:
+	default:
+	}
+}
+
+// followOld takes the PVs from before Berth over, and again when there may be
+// more, until ctx ends.
+func (a *Agent) followOld(ctx context.Context, watch func(context.Context)) {
+	var first sync.Once
+	defer first.Do(func() { close(a.old.done) })
+	a.old.kick()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.old.due:
+		}
+		for {
+			err := a.takeOver(ctx)
+			if err == nil || ctx.Err() != nil {
+				break
+			}
+			a.log.Warn("looking for PVs of the established provisioner failed, trying again", "err", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(apiRetry):
+			}
+		}
+		first.Do(func() { close(a.old.done) })
+		if a.store.OldCount() > 0 && ctx.Err() == nil {
+			a.log.Warn("this account may not label PersistentVolumes, so those of the established provisioner are followed by a watch of all nodes' until the last one is replaced; the right to patch persistentvolumes ends that",
+				"pvs", a.store.OldCount())
+			watch(ctx)
+		}
+	}
+}
+
+// takeOver finds this node's PVs that have no label, and labels them where that
+// is allowed.
+func (a *Agent) takeOver(ctx context.Context) error {
+	var found []*corev1.PersistentVolume
+	strangers := map[string]stranger{}
+	_, err := limited(ctx, a, func() (struct{}, error) {
+		return struct{}{}, a.cluster.Unlabelled(ctx, func(pv *corev1.PersistentVolume) {
+			switch {
+			case a.node.Adoptable(pv):
+				found = append(found, pv.DeepCopy())
+			case a.node.Elsewhere(pv):
+				strangers[pv.Name] = stranger{uid: pv.UID, class: pv.Spec.StorageClassName, path: pv.Spec.Local.Path}
+			}
+		})
+	})
+	if err != nil {
+		return err
+	}
+	if a.strangers.set(strangers); len(strangers) > 0 {
+		a.trigger(true) // which reports them
+	}
+	found = slices.DeleteFunc(found, a.foreign)
+	if a.old.mayLabel && len(found) > 0 {
+		if err := a.labelAll(ctx, found); !apierrors.IsForbidden(err) {
+			return err
+		}
+		a.old.mayLabel = false
+	}
+	for _, pv := range found {
+		a.store.Put(pv, true)
+	}
+	return nil
+}
+
+// labelAll labels PVs side by side, after the first has shown that it is allowed.
+func (a *Agent) labelAll(ctx context.Context, pvs []*corev1.PersistentVolume) error {
+	if err := a.label(ctx, pvs[0]); err != nil {
+		return err
+	}
+	errs := make([]error, len(pvs))
+	var labelling sync.WaitGroup
+	for i, pv := range pvs[1:] {
+		labelling.Go(func() { errs[i] = a.label(ctx, pv) })
+	}
+	labelling.Wait()
+	return errors.Join(errs...)
+}
+
+// label labels one PV. One that has gone or was replaced meanwhile is no error.
+func (a *Agent) label(ctx context.Context, pv *corev1.PersistentVolume) error {
+	v, _ := publish.View(pv)
+	got, err := limited(ctx, a, func() (*pvObject, error) { return a.cluster.Label(ctx, v) })
+	switch {
+	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
+		return nil
+	case err != nil:
+		return err
+	}
+	a.log.Info("took over", "pv", pv.Name, "path", v.Path, "class", v.Class)
+	a.store.Put(got, false)
+	return nil
+}
+
+// foreign reports whether a PV that carries this node's label or name is not
+// this node's, and tells the operator so.
+func (a *Agent) foreign(pv *corev1.PersistentVolume) bool {
+	why := a.node.Misfit(pv)
+	if why == "" {
+		a.reports.clear(foreignSubject(pv.Name))
+		return false
+	}
+	a.reportForeign(pv.Name, pv.UID, why)
+	return true
+}
+
+func (a *Agent) reportForeign(name string, uid types.UID, why string) {
+	a.reports.set(foreignSubject(name), api.ReasonForeignVolume,
+		fmt.Sprintf("PV %s is left alone: %s; mend it, or delete it if nobody needs it", name, why),
+		corev1.ObjectReference{APIVersion: "v1", Kind: "PersistentVolume", Name: name, UID: uid})
+}
+
+func foreignSubject(pv string) string { return "pv/" + pv }
