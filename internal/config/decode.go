@@ -39,7 +39,7 @@ func DecodeNode(doc *yaml.Node, place func(field string) Place) (*Agent, error) 
 }
 
 func newDecoder(place func(string) Place) *decoder {
-	return &decoder{place: place, lines: map[string]int{}}
+	return &decoder{place: place, lines: map[string]int{}, faulty: map[string]bool{}}
 }
 
 func (d *decoder) configuration(doc *yaml.Node, allowedDirs []string) (*Agent, error) {
@@ -201,5 +201,6 @@ func (d *decoder) labels(p string, n *yaml.Node, a *Agent) {
 
 // report adds a problem.
 func (d *decoder) report(line int, field, format string, args ...any) {
+	d.faulty[field] = true
 	d.problems = append(d.problems, Problem{Line: line, Field: field, Message: fmt.Sprintf(format, args...)})
 }

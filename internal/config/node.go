@@ -15,6 +15,7 @@ type decoder struct {
 	// place says where in the operator's files a field of this form stands.
 	place    func(field string) Place
 	problems []Problem
+	faulty   map[string]bool // the fields with a problem
 	// lines has the line of every field that the file spells out, by path, so
 	// that checks of decoded values can say where the value stands.
 	lines map[string]int

@@ -16,6 +16,8 @@ func (t *translation) classList() *yaml.Node {
 	n := t.keys[keyClasses]
 	list := &yaml.Node{Kind: yaml.SequenceNode, Line: 1}
 	switch {
+	case t.broken[keyClasses]:
+		return list
 	case n == nil:
 		t.refuse(keyClasses, 1, "", "missing or empty; allowed: a mapping of StorageClasses' names to their settings")
 		return list

@@ -59,7 +59,7 @@ func asThere(data map[string]string) (e established, err error) {
 
 // asHere decodes the normal forms of the keys.
 func asHere(data map[string]string) (e established, problems int, err error) {
-	t := &translation{keys: map[string]*yaml.Node{}}
+	t := &translation{keys: map[string]*yaml.Node{}, broken: map[string]bool{}}
 	doc := &mapping{}
 	for name, value := range data {
 		t.read(name, value)

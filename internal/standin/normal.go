@@ -11,9 +11,9 @@ import (
 	"github.com/berth-storage/berth/internal/config"
 )
 
-// maxNodes bounds one key's values with all aliases written out. A ConfigMap
-// of 1 MiB without aliases stays far below it.
-const maxNodes = 1 << 20
+// maxNodes bounds one key's values with all aliases written out. A file of 1 MiB,
+// which is what a ConfigMap holds, has room for as many without them.
+const maxNodes = 1 << 18
 
 // reader brings one key's document into its schema's form.
 type reader struct {
@@ -184,6 +184,7 @@ func (r *reader) follow(n *yaml.Node) *yaml.Node {
 // have been too many.
 func (r *reader) spent() bool {
 	if r.left--; r.left == 0 {
+		r.unread = true
 		r.refuse(1, "", "its aliases make more than %d values of it; write them out", maxNodes)
 	}
 	return r.left <= 0

@@ -33,7 +33,9 @@ type translation struct {
 	notes    []Note
 	problems []config.Problem
 	keys     map[string]*yaml.Node // by name, in normal form
+	broken   map[string]bool       // keys that are no YAML
 	doc      *yaml.Node
+	unread   bool       // a key has too many values to read
 	classes  []string   // by their place in doc
 	job      *yaml.Node // useJobForCleaning, when it is true
 }
@@ -42,18 +44,24 @@ type translation struct {
 // in the order of their names. The error is a *config.Errors whose problems
 // have a key for their file, and are in the order of the keys' names.
 func Translate(data map[string]string) (*Translation, error) {
-	t := &translation{keys: map[string]*yaml.Node{}}
+	t := &translation{keys: map[string]*yaml.Node{}, broken: map[string]bool{}}
 	for _, name := range slices.Sorted(maps.Keys(data)) {
 		t.read(name, data[name])
+	}
+	if t.unread {
+		return nil, config.AsError(t.problems)
 	}
 	t.build()
 	agent, err := config.DecodeNode(t.doc, t.place)
 	var refused *config.Errors
 	if errors.As(err, &refused) {
-		own := slices.Clone(t.problems)
+		own := map[config.Place]bool{}
+		for _, p := range t.problems {
+			own[config.Place{File: p.File, Field: p.Field}] = true
+		}
 		for _, p := range refused.Problems {
 			// What could not be translated is missing in the document.
-			if !slices.ContainsFunc(own, func(o config.Problem) bool { return o.File == p.File && o.Field == p.Field }) {
+			if !own[config.Place{File: p.File, Field: p.Field}] {
 				t.problems = append(t.problems, p)
 			}
 		}
@@ -79,6 +87,7 @@ func (t *translation) read(name, value string) {
 	switch {
 	case problem != nil:
 		r.refuse(problem.Line, "", "%s", problem.Message)
+		t.broken[f.name] = true
 	case t.keys[f.name] != nil:
 		r.refuse(1, "", "found a second time, as %s; allowed: one spelling", printable(name))
 	case doc != nil:
