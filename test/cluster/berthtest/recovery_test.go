@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ import (
 )
 
 // deletionDelay is how long the tests' controllers wait for a node.
-const deletionDelay = 20 * time.Second
+const deletionDelay = 10 * time.Second
 
 // controller runs Berth's controller on this machine until the test ends, or
 // until stop is called. What it says is printed when the test fails.
@@ -66,6 +67,55 @@ func (e *env) controller() (stop func()) {
 		return err
 	})
 	return stop
+}
+
+// installController has the chart run the controller, with its own rights, until
+// the test ends.
+func (e *env) installController() {
+	e.Helper()
+	e.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := e.c.InstallBerth(ctx); err != nil {
+			e.Error(err)
+		}
+	})
+	e.must(e.c.InstallBerth(e.ctx, "--set", "controller.enabled=true,controller.pvcDeletionDelay="+deletionDelay.String()+
+		",controller.stalePVDiscoveryInterval=2s,controller.storageClassNames={"+cluster.FastClass+"}"))
+}
+
+// killLeader deletes the pod of the controller that leads, and waits until
+// another does.
+func (e *env) killLeader() {
+	e.Helper()
+	leader := func(ctx context.Context) (string, error) {
+		lease, err := e.c.Client().CoordinationV1().Leases(cluster.BerthNamespace).Get(ctx, "berth-controller", metav1.GetOptions{})
+		if err != nil || lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
+			return "", errors.Join(err, errors.New("nobody leads"))
+		}
+		return *lease.Spec.HolderIdentity, nil
+	}
+	first, err := leader(e.ctx)
+	e.must(err)
+	pods, err := e.c.Client().CoreV1().Pods(cluster.BerthNamespace).List(e.ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=controller"})
+	e.must(err)
+	killed := false
+	for _, p := range pods.Items {
+		if strings.HasPrefix(first, p.Name+"_") {
+			e.must(e.c.Client().CoreV1().Pods(p.Namespace).Delete(e.ctx, p.Name, metav1.DeleteOptions{}))
+			killed = true
+		}
+	}
+	if !killed {
+		e.Fatalf("the leader %s is none of %d pods", first, len(pods.Items))
+	}
+	e.until("another controller to lead", func(ctx context.Context) error {
+		now, err := leader(ctx)
+		if err == nil && now == first {
+			err = errors.New(first + " leads")
+		}
+		return err
+	})
 }
 
 // extraNode adds a node with disks and waits until they are published. At the
@@ -158,7 +208,7 @@ func TestClusterNodeLost(t *testing.T) {
 	old, err := e.claim(before.Claim)
 	e.must(err)
 
-	stop := e.controller()
+	e.installController()
 	e.must(n.Lose(e.ctx, false))
 	lost := time.Now()
 	e.must(e.deleteNode(e.ctx, n.Name))
@@ -176,8 +226,7 @@ func TestClusterNodeLost(t *testing.T) {
 		return noted
 	}
 	noted := since()
-	stop()
-	e.controller()
+	e.killLeader()
 	e.event(lost, "PersistentVolumeClaim", old.Name, api.ReasonNodeGone, before.PV)
 
 	e.until("claim "+old.Name+" to be deleted", func(context.Context) error {
