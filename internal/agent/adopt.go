@@ -52,7 +52,7 @@ func (a *Agent) followOld(ctx context.Context, watch func(context.Context)) {
 		case <-a.old.due:
 		}
 		for {
-			err := a.takeOver(ctx)
+			err := a.takeOver(ctx, func() { first.Do(func() { close(a.old.done) }) })
 			if err == nil || ctx.Err() != nil {
 				break
 			}
@@ -62,18 +62,18 @@ func (a *Agent) followOld(ctx context.Context, watch func(context.Context)) {
 			case <-time.After(apiRetry):
 			}
 		}
-		first.Do(func() { close(a.old.done) })
-		if a.store.OldCount() > 0 && ctx.Err() == nil {
+		if !a.old.mayLabel && len(a.store.OldPVs()) > 0 && ctx.Err() == nil {
 			a.log.Warn("this account may not label PersistentVolumes, so those of the established provisioner are followed by a watch of all nodes' until the last one is replaced; the right to patch persistentvolumes ends that",
-				"pvs", a.store.OldCount())
+				"pvs", len(a.store.OldPVs()))
 			watch(ctx)
 		}
 	}
 }
 
-// takeOver finds this node's PVs that have no label, and labels them where that
-// is allowed.
-func (a *Agent) takeOver(ctx context.Context) error {
+// takeOver finds this node's PVs that have no label, calls listed when the store
+// has them, and labels them where that is allowed. Until one is labelled no
+// watch shows what becomes of it, but its labelling does.
+func (a *Agent) takeOver(ctx context.Context, listed func()) error {
 	var found []*corev1.PersistentVolume
 	strangers := map[string]stranger{}
 	_, err := limited(ctx, a, func() (struct{}, error) {
@@ -93,14 +93,38 @@ func (a *Agent) takeOver(ctx context.Context) error {
 		a.trigger(true) // which reports them
 	}
 	found = slices.DeleteFunc(found, a.foreign)
+	for _, pv := range found {
+		a.store.Put(pv, true)
+	}
+	listed()
+	if err := a.recheckOld(ctx, found); err != nil {
+		return err
+	}
 	if a.old.mayLabel && len(found) > 0 {
 		if err := a.labelAll(ctx, found); !apierrors.IsForbidden(err) {
 			return err
 		}
 		a.old.mayLabel = false
 	}
-	for _, pv := range found {
-		a.store.Put(pv, true)
+	return nil
+}
+
+// recheckOld asks for the PVs that an earlier pass has found and this one has
+// not: they are gone, or a label was put on that nobody has told of.
+func (a *Agent) recheckOld(ctx context.Context, found []*corev1.PersistentVolume) error {
+	for _, pv := range a.store.OldPVs() {
+		if slices.ContainsFunc(found, func(f *corev1.PersistentVolume) bool { return string(f.UID) == pv.UID }) {
+			continue
+		}
+		now, err := limited(ctx, a, func() (*pvObject, error) { return a.cluster.Get(ctx, pv.Name) })
+		switch {
+		case err != nil:
+			return err
+		case now == nil || string(now.UID) != pv.UID:
+			a.store.Missing(pv)
+		default:
+			a.store.Put(now, !a.node.Labelled(now))
+		}
 	}
 	return nil
 }
@@ -125,6 +149,7 @@ func (a *Agent) label(ctx context.Context, pv *corev1.PersistentVolume) error {
 	got, err := limited(ctx, a, func() (*pvObject, error) { return a.cluster.Label(ctx, v) })
 	switch {
 	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
+		a.store.Missing(v)
 		return nil
 	case err != nil:
 		return err

@@ -132,6 +132,34 @@ func TestAdoption(t *testing.T) {
 	}
 }
 
+// TestTakeOverInterrupted: an API server that fails between the finding and the
+// labelling leaves no PV in the agent's memory that is gone.
+func TestTakeOverInterrupted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(map[string]*fakeDisk{"a": {identity: "fs:1:/"}, "b": {identity: "fs:2:/"}})
+		w.unheld, w.down = true, true // lists get through
+		gone := w.established("a")
+		w.established("b")
+		a, stop := w.start(t, 0, false)
+		defer stop()
+		synctest.Wait()
+		if got := len(a.store.OldPVs()); got != 2 {
+			t.Fatalf("%d PVs are known, want 2", got)
+		}
+		w.do(func() { delete(w.pvs, gone); w.down = false })
+		settle()
+		wantNames(t, w, "a Available", "b Available")
+		w.do(func() {
+			if w.pvs[gone].UID == "old-a" || w.pvs[gone].Labels[api.LabelNode] == "" {
+				t.Error("the PV that went was not made anew")
+			}
+		})
+		if got := a.store.OldPVs(); len(got) != 0 {
+			t.Errorf("still without a label: %+v", got)
+		}
+	})
+}
+
 // TestNeverSeenDiskIsNotForgotten is guarantee 3 for an adopted PV whose disk was
 // away from the start: with its PV removed by hand, what comes to its place is
 // held back.

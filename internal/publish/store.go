@@ -119,16 +119,16 @@ func (s *Store) Identify(pv volume.PV, identity disk.ID) {
 	}
 }
 
-// OldCount returns how many PVs without a label there are.
-func (s *Store) OldCount() (n int) {
+// OldPVs returns the PVs without a label.
+func (s *Store) OldPVs() (out []volume.PV) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.byName {
 		if e.old {
-			n++
+			out = append(out, e.pv)
 		}
 	}
-	return n
+	return out
 }
 
 // old reports whether a PV without a label has this name.
@@ -162,6 +162,23 @@ func (s *Store) PutAbsent(id volume.ID) {
 		s.remove(name)
 	}
 	s.gone[id] = end{uid: uid}
+}
+
+// Missing notes that the API server has said that a PV does not exist any more.
+func (s *Store) Missing(pv volume.PV) {
+	s.mu.Lock()
+	e, ok := s.byName[pv.Name]
+	if ok = ok && e.pv.UID == pv.UID; ok {
+		s.remove(pv.Name)
+		s.ended[pv.Name] = pv.UID
+		if e.pv.Identity != "" {
+			s.gone[volume.IDOf(e.pv.Identity)] = end{uid: pv.UID}
+		}
+	}
+	s.mu.Unlock()
+	if ok {
+		s.tell(e.pv)
+	}
 }
 
 // Put takes in a PV as the API server has just answered it, unless the watch

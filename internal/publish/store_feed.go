@@ -62,7 +62,7 @@ func (s oldStore) Replace(objs []any, _ string) error {
 }
 
 func (s oldStore) check() {
-	if s.OldCount() == 0 {
+	if len(s.OldPVs()) == 0 {
 		s.none()
 	}
 }
