@@ -38,14 +38,16 @@ const Finalizer = Driver + "/volume"
 // Reasons of the events that an agent writes, and of the label "reason" on
 // its metrics.
 const (
-	ReasonConfigRefused = "ConfigRefused"
-	ReasonEntryRefused  = "EntryRefused"
-	ReasonDirMissing    = "DiscoveryDirMissing"
-	ReasonDiskGone      = "DiskGone"
-	ReasonQuarantined   = "Quarantined"
-	ReasonWipeFailed    = "WipeFailed"
-	ReasonPublishFailed = "PublishFailed"
-	ReasonForeignVolume = "ForeignVolume"
+	ReasonConfigRefused   = "ConfigRefused"
+	ReasonEntryRefused    = "EntryRefused"
+	ReasonDirMissing      = "DiscoveryDirMissing"
+	ReasonDiskGone        = "DiskGone"
+	ReasonQuarantined     = "Quarantined"
+	ReasonWipeFailed      = "WipeFailed"
+	ReasonPublishFailed   = "PublishFailed"
+	ReasonDiskHung        = "DiskHung"
+	ReasonTaintNotRemoved = "TaintNotRemoved"
+	ReasonForeignVolume   = "ForeignVolume"
 )
 
 // Standard paths on a node.

@@ -70,7 +70,7 @@ func (a *Agent) keep(r volume.Record) error {
 	if err := a.journal.Put(r); err != nil {
 		return err
 	}
-	a.metrics.state(r)
+	a.metrics.established.moved(r.ID, a.metrics.state(r), r.State, a.slots.place(key{r.Class, r.Entry}))
 	if !unknown(r.Identity) && before.PV.UID != r.PV.UID {
 		a.byPV.Delete(before.PV.UID)
 		a.byPV.Store(r.PV.UID, r.Identity)
@@ -137,7 +137,7 @@ func (a *Agent) publish(ctx context.Context, s *situation, r volume.Record) (ste
 		return halt, err
 	}
 	if created {
-		a.metrics.published(s.slot.class, time.Since(started))
+		a.metrics.published(s.slot, time.Since(started))
 		a.log.Info("published", "pv", got.Name, "volume", r.ID, "disk", r.Identity, "path", s.in.Disk.Path)
 		a.store.Put(got, false)
 		return goOn, nil
@@ -207,12 +207,13 @@ func (a *Agent) wipe(ctx context.Context, id volume.ID, s *situation, r volume.R
 		}
 	}
 	started := time.Now()
+	a.metrics.established.begins(id, s)
 	result, err := a.erase(ctx, s, &r)
-	a.metrics.wiped(s.slot.class, result, time.Since(started), err)
+	if err != nil && ctx.Err() != nil {
+		return halt, err
+	}
+	a.metrics.wiped(id, s.slot.class, result, time.Since(started), err)
 	if err != nil {
-		if ctx.Err() != nil {
-			return halt, err
-		}
 		return halt, fmt.Errorf("%w: %w", errDisk, err)
 	}
 	a.log.Info("wiped and verified", "pv", r.PV.Name, "volume", r.ID, "disk", r.Identity, "method", result.Method,

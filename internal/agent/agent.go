@@ -68,6 +68,7 @@ type cluster interface {
 	Withdraw(ctx context.Context, pv volume.PV) (*corev1.PersistentVolume, error)
 	LetGo(ctx context.Context, pv volume.PV) error
 	Event(ctx context.Context, e *corev1.Event) error
+	RemoveTaint(ctx context.Context, key string) (removed bool, err error)
 }
 
 // journal is what the agent needs of the journal.
@@ -99,12 +100,14 @@ type Agent struct {
 	current    atomic.Pointer[config.Agent]
 	reloadDue  atomic.Bool // the file, or what it was checked against, may have changed
 	discovered atomic.Bool // the discovery directories have been read once
+	ready      atomic.Bool // see notReady
 	onDevices  atomic.Bool // an entry may be, or lead to, a block device
 	failures   sync.Map    // volume.ID → how often in a row an action failed
 	requests   chan struct{}
 	notes      chan struct{} // one place: for journal writes that nothing waits for
 	inspecting chan struct{}
-	rescan     chan bool // true: look at everything again
+	progressed chan struct{} // the agent may have become ready
+	rescan     chan bool     // true: look at everything again
 	running    sync.WaitGroup
 }
 
@@ -115,13 +118,22 @@ func newAgent(ctx context.Context, node publish.Node, m machine, c cluster, j jo
 		metrics: newMetrics(), slots: newSlots(),
 		events: make(chan event, eventQueue), old: newOld(),
 		requests: make(chan struct{}, requests), inspecting: make(chan struct{}, inspections), notes: make(chan struct{}, 1),
-		rescan: make(chan bool, 1),
+		rescan: make(chan bool, 1), progressed: make(chan struct{}, 1),
 	}
 	a.reports = &reports{log: log, event: a.queueEvent, current: map[string]report{}, soon: map[string]*time.Timer{},
 		node: corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: types.UID(node.Name)}}
-	a.volumes = newWorkers(ctx, &a.running, a.reconcile)
-	a.store = publish.NewStore(publish.Handlers{Changed: a.pvChanged, Foreign: a.foreign, Listed: a.kickAll,
-		Unidentified: func(name string) { a.volumes.kick(unidentified(name)) }})
+	a.volumes = newWorkers(ctx, &a.running, func(ctx context.Context, id volume.ID) time.Duration {
+		defer a.progress()
+		return a.reconcile(ctx, id)
+	})
+	a.store = publish.NewStore(publish.Handlers{
+		Changed: a.pvChanged, Foreign: a.foreign,
+		Unidentified: func(name string) { a.volumes.kick(unidentified(name)) },
+		Listed: func() {
+			a.kickAll()
+			a.progress() // there may be none
+		},
+	})
 	a.classes = publish.NewClasses(a.configChanged)
 	a.metrics.watch(a)
 	for _, r := range j.All() {
@@ -158,6 +170,8 @@ func (a *Agent) trigger(full bool) {
 // for what no waiting could mend: a journal that cannot be used, an address
 // that cannot be listened on.
 func Run(ctx context.Context, o Options) error {
+	counted := newAPIMetrics()
+	o.Kube = counted.measure(o.Kube)
 	client, err := publish.NewClient(o.Kube, o.Node)
 	if err != nil {
 		return err
@@ -176,12 +190,13 @@ func Run(ctx context.Context, o Options) error {
 	defer cancel()
 	a := newAgent(ctx, publish.Node{Name: o.Node}, localMachine{}, client, j, o.Log)
 	a.standIn = o.StandIn
+	counted.register(a.metrics.registry)
 	// Many volumes at once take stacks and buffers that are not needed after;
 	// the runtime itself would give them back over minutes.
 	a.volumes.idle = time.AfterFunc(idleAfter, debug.FreeOSMemory)
 	defer a.volumes.idle.Stop()
 	if listener != nil {
-		a.running.Go(func() { a.serve(ctx, listener) })
+		a.running.Go(func() { a.serve(ctx, listener, o.MetricsPath) })
 	}
 	if a.node, err = waitForNode(ctx, client, o.Log); err != nil {
 		cancel()
@@ -198,6 +213,7 @@ func Run(ctx context.Context, o Options) error {
 		<-a.old.done // until then a volume may look as if it had no PV
 		client.WatchVolumes(ctx, a.store)
 	})
+	a.running.Go(func() { a.keepUntainted(ctx) })
 	a.running.Go(func() { client.WatchClasses(ctx, a.classes) })
 	a.watch(ctx, "mounts", disk.WatchMounts, func() { a.trigger(false) })
 	a.watch(ctx, "block devices", disk.WatchBlockDevices, a.devicesChanged)

@@ -31,6 +31,7 @@ func (a *Agent) discover(ctx context.Context, full bool) {
 		a.log.Error("discovery failed", "err", err)
 		return
 	}
+	a.metrics.lastScan.SetToCurrentTime()
 	a.onDevices.Store(slices.ContainsFunc(entries, func(e entry) bool { return e.Kind != kindMount }))
 	classes := map[string]config.Class{}
 	for _, c := range cfg.Classes {
@@ -47,12 +48,16 @@ func (a *Agent) discover(ctx context.Context, full bool) {
 	if first := a.discovered.CompareAndSwap(false, true); first {
 		a.kickAll()
 	}
+	a.progress()
 }
 
 // goInspect looks at the disk behind an entry, in a goroutine of its own: a
-// disk that hangs must not keep others waiting.
+// disk that hangs must not keep others waiting. The caller holds slots.mu.
 func (a *Agent) goInspect(ctx context.Context, k key) {
+	hung := a.reportHung(ctx, k)
 	a.running.Go(func() {
+		defer a.progress()
+		defer hung.Stop()
 		select {
 		case a.inspecting <- struct{}{}:
 			defer func() { <-a.inspecting }()
@@ -77,6 +82,7 @@ func (a *Agent) inspect(ctx context.Context, k key) (again bool) {
 	e, class := sl.entry, sl.class
 	a.slots.mu.Unlock()
 
+	began := time.Now()
 	d, problem, err := a.machine.Inspect(class, e)
 
 	a.slots.mu.Lock()
@@ -90,7 +96,7 @@ func (a *Agent) inspect(ctx context.Context, k key) (again bool) {
 	if !again {
 		sl.looking = false
 		if err == nil {
-			sl.looked = true
+			sl.looked, sl.took = true, time.Since(began)
 			touched = append(a.slots.set(k, sl, d), a.slots.waiting[k]...)
 			delete(a.slots.waiting, k)
 			twin = a.slots.twin(k, d)

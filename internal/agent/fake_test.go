@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,8 @@ type world struct {
 	unheld  bool // the agent runs under the established provisioner's manifests
 	noLabel bool // and may not patch PVs
 	trail   []string
+	taints  []string // keys of the node's
+	noTaint error    // why taints cannot be removed
 	events  []string
 
 	process *process // the agent that lives now
@@ -50,6 +53,11 @@ type fakeDisk struct {
 	bytes    string // the marks that tenants have left
 	plain    bool   // nothing is mounted on it
 	hang     chan struct{}
+	size     int64         // 0 for 1 GiB
+	refused  string        // why it must not be published
+	unread   error         // it cannot be looked at
+	wiping   chan struct{} // a wipe waits for its end
+	unwiped  error         // how a wipe ends
 }
 
 // process is one life of the agent. It dies at a step: before it, with no
@@ -131,8 +139,8 @@ func (p *process) Inspect(c config.Class, e entry) (out *volume.Disk, problem st
 		if d == nil {
 			return fs.ErrNotExist
 		}
-		if problem = e.Why; problem != "" {
-			return nil
+		if problem = e.Why; problem != "" || d.unread != nil {
+			return d.unread
 		}
 		if d.hang != nil {
 			p.w.mu.Unlock()
@@ -140,7 +148,7 @@ func (p *process) Inspect(c config.Class, e entry) (out *volume.Disk, problem st
 			p.w.mu.Lock()
 		}
 		out = &volume.Disk{Identity: d.identity, Class: c.Name, Entry: e.Name, Path: c.HostDir + "/" + e.Name,
-			Device: d.device, CapacityBytes: 1 << 30, Keep: c.ReadOnly || c.Shared}
+			Device: d.device, CapacityBytes: cmp.Or(d.size, 1<<30), Refused: d.refused, Keep: c.ReadOnly || c.Shared}
 		return nil
 	})
 	return out, problem, err
@@ -165,7 +173,12 @@ func (p *process) Wipe(_ context.Context, _ config.Class, w wipeJob) (wipeResult
 			return errors.New("another disk")
 		}
 		d.bytes = d.bytes[:len(d.bytes)/2]
-		return nil
+		if d.wiping != nil {
+			p.w.mu.Unlock()
+			<-d.wiping
+			p.w.mu.Lock()
+		}
+		return d.unwiped
 	}
 	if err := p.step("wipe "+w.Entry.Name+" begins", half); err != nil {
 		return wipeResult{}, err
@@ -245,7 +258,7 @@ func (p fakeAPI) Get(_ context.Context, name string) (out *corev1.PersistentVolu
 }
 
 func (p fakeAPI) Unlabelled(_ context.Context, each func(*corev1.PersistentVolume)) error {
-	return p.request("list old", func() error {
+	return p.step("list old", func() error { // lists and watches get through; down is about requests
 		for _, name := range slices.Sorted(maps.Keys(p.w.pvs)) {
 			if _, labelled := p.w.pvs[name].Labels[api.LabelNode]; !labelled {
 				each(p.w.pvs[name].DeepCopy())
@@ -309,6 +322,18 @@ func (p fakeAPI) Event(_ context.Context, e *corev1.Event) error {
 		p.w.events = append(p.w.events, e.InvolvedObject.Kind+" "+e.Reason)
 		return nil
 	})
+}
+
+func (p fakeAPI) RemoveTaint(_ context.Context, key string) (removed bool, err error) {
+	err = p.request("remove taint", func() error {
+		left := slices.DeleteFunc(slices.Clone(p.w.taints), func(k string) bool { return k == key })
+		if removed = len(left) < len(p.w.taints); removed && p.w.noTaint != nil {
+			return p.w.noTaint
+		}
+		p.w.taints = left
+		return nil
+	})
+	return removed && err == nil, err
 }
 
 // same checks a deletion's conditions as the API server does.

@@ -5,25 +5,15 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"path"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// serve answers /metrics, /healthz and /readyz until ctx ends. None of them
-// changes anything.
-func (a *Agent) serve(ctx context.Context, l net.Listener) {
-	mux := http.NewServeMux()
-	mux.Handle("/metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if why := a.notReady(); why != "" {
-			http.Error(w, why, http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ok")
-	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+// serve answers metrics and health until ctx ends.
+func (a *Agent) serve(ctx context.Context, l net.Listener, metricsPath string) {
+	server := &http.Server{Handler: a.handler(metricsPath), ReadHeaderTimeout: 10 * time.Second}
 	a.running.Go(func() {
 		<-ctx.Done()
 		server.Close()
@@ -33,16 +23,29 @@ func (a *Agent) serve(ctx context.Context, l net.Listener) {
 	}
 }
 
-// notReady says what the agent still waits for, "" when it is at work. Trouble
-// with single volumes does not count: the others are looked after.
-func (a *Agent) notReady() string {
-	switch {
-	case a.config() == nil:
-		return "no good configuration yet: see the log and the events of the node"
-	case !a.store.Synced():
-		return "the PersistentVolumes of this node have not been read yet"
-	case !a.discovered.Load():
-		return "the discovery directories have not been read yet"
+// handler answers the path of the metrics, "" for /metrics, and /healthz,
+// /readyz, and /ready, which is the established provisioner's. None of them
+// changes anything.
+func (a *Agent) handler(metricsPath string) http.Handler {
+	if metricsPath == "" {
+		metricsPath = "/metrics"
 	}
-	return ""
+	metricsPath = path.Clean("/" + metricsPath)
+	metrics := promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/healthz":
+			fmt.Fprintln(w, "ok")
+		case "/readyz", "/ready":
+			if why := a.notReady(); why != "" {
+				http.Error(w, why, http.StatusServiceUnavailable)
+				return
+			}
+			fmt.Fprintln(w, "ok")
+		case metricsPath:
+			metrics.ServeHTTP(w, r)
+		default:
+			http.NotFound(w, r)
+		}
+	})
 }

@@ -40,7 +40,7 @@ func (a *Agent) identify(ctx context.Context, name string) (retry time.Duration)
 		a.reportForeign(name, types.UID(pv.UID), fmt.Sprintf("its path %q is not one in %s, the directory of class %s", pv.Path, class.HostDir, class.Name))
 		return 0
 	}
-	d, known := a.slots.place(key{pv.Class, path.Base(pv.Path)}, unidentified(name))
+	d, known := a.slots.diskAt(key{pv.Class, path.Base(pv.Path)}, unidentified(name))
 	switch s := (situation{in: volume.Input{PV: &pv}}); {
 	case !known:
 		return 0

@@ -15,6 +15,9 @@ import (
 type metrics struct {
 	registry      *prometheus.Registry
 	configValid   prometheus.Gauge
+	generation    prometheus.Gauge
+	lastScan      prometheus.Gauge
+	lastReconcile prometheus.Gauge
 	eventsDropped prometheus.Counter
 	publishes     *prometheus.CounterVec
 	publishTime   prometheus.Histogram
@@ -22,6 +25,7 @@ type metrics struct {
 	wipeTime      *prometheus.HistogramVec
 	wipeBytes     *prometheus.CounterVec
 	volumes       *prometheus.GaugeVec
+	established   *established
 
 	mu     sync.Mutex // guards states
 	states map[volume.ID][2]string
@@ -33,6 +37,13 @@ func newMetrics() *metrics {
 		states:   map[volume.ID][2]string{},
 		configValid: prometheus.NewGauge(prometheus.GaugeOpts{Name: "berth_config_valid",
 			Help: "1 when the configuration file is the one in force, 0 when it was refused."}),
+		generation: prometheus.NewGauge(prometheus.GaugeOpts{Name: "berth_config_generation",
+			Help: "Configurations taken over since the agent started."}),
+		lastScan: prometheus.NewGauge(prometheus.GaugeOpts{Name: "berth_last_scan_timestamp_seconds",
+			Help: "When the discovery directories were last read, in Unix time; at least once in every rescan interval."}),
+		lastReconcile: prometheus.NewGauge(prometheus.GaugeOpts{Name: "berth_last_reconcile_timestamp_seconds",
+			Help: "When a volume was last brought as far as it should be, in Unix time."}),
+		established: newEstablished(),
 		eventsDropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "berth_events_dropped_total",
 			Help: "Kubernetes events that could not be written."}),
 		publishes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "berth_publish_total",
@@ -48,8 +59,9 @@ func newMetrics() *metrics {
 		volumes: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "berth_volumes",
 			Help: "Volumes in the journal, by class and state."}, []string{"class", "state"}),
 	}
-	m.registry.MustRegister(m.configValid, m.eventsDropped, m.publishes, m.publishTime, m.wipes, m.wipeTime, m.wipeBytes, m.volumes,
+	m.registry.MustRegister(m.configValid, m.generation, m.lastScan, m.lastReconcile, m.eventsDropped, m.publishes, m.publishTime, m.wipes, m.wipeTime, m.wipeBytes, m.volumes,
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
+	m.established.register(m.registry)
 	return m
 }
 
@@ -59,7 +71,15 @@ func (m *metrics) watch(a *Agent) {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "berth_queue_depth",
 			Help: "Volumes that are being worked on or wait for a retry."},
 			func() float64 { return float64(a.volumes.depth()) }),
-		troubles{a.reports},
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "berth_ready",
+			Help: "1 when the agent is ready: see /readyz."},
+			func() float64 {
+				if a.notReady() == "" {
+					return 1
+				}
+				return 0
+			}),
+		troubles{a.reports}, capacities{a},
 	)
 }
 
@@ -78,24 +98,30 @@ func (t troubles) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// state counts a volume under its new state.
-func (m *metrics) state(r volume.Record) {
+// state counts a volume under its new state, and returns the old one.
+func (m *metrics) state(r volume.Record) (before volume.State) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if old, ok := m.states[r.ID]; ok {
+		before = volume.State(old[1])
 		m.volumes.WithLabelValues(old[0], old[1]).Dec()
 	}
 	now := [2]string{r.Class, string(r.State)}
 	m.states[r.ID] = now
 	m.volumes.WithLabelValues(now[0], now[1]).Inc()
+	return before
 }
 
-func (m *metrics) published(c config.Class, took time.Duration) {
-	m.publishes.WithLabelValues(c.Name).Inc()
+// published counts a PV that was created in a time of took.
+func (m *metrics) published(sl slot, took time.Duration) {
+	m.established.discovered(sl, took)
+	m.publishes.WithLabelValues(sl.class.Name).Inc()
 	m.publishTime.Observe(took.Seconds())
 }
 
-func (m *metrics) wiped(c config.Class, r wipeResult, took time.Duration, err error) {
+// wiped counts a wipe that has ended.
+func (m *metrics) wiped(id volume.ID, c config.Class, r wipeResult, took time.Duration, err error) {
+	m.established.ends(id, err)
 	if err != nil {
 		m.wipes.WithLabelValues(c.Name, "failed").Inc()
 		return

@@ -66,6 +66,7 @@ func (a *Agent) reconcile(ctx context.Context, id volume.ID) (retry time.Duratio
 		}
 		if next == halt {
 			a.failures.Delete(id)
+			a.metrics.lastReconcile.SetToCurrentTime()
 			return 0
 		}
 	}

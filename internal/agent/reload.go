@@ -49,6 +49,7 @@ func (a *Agent) reload(source Source, dirs *dirWatch) {
 		return
 	}
 	before := a.current.Swap(cfg)
+	a.metrics.generation.Inc()
 	dirs.set(cfg.Classes)
 	a.log.Info("configuration in force", "source", source.String(), "classes", len(cfg.Classes))
 	for _, note := range notes {

@@ -79,6 +79,14 @@ func (r *reports) clear(subject string) {
 	}
 }
 
+// about returns the trouble that a subject has.
+func (r *reports) about(subject string) (report, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t, ok := r.current[subject]
+	return t, ok
+}
+
 // counts returns how many subjects have trouble, by reason.
 func (r *reports) counts() map[string]int {
 	r.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/berth-storage/berth/internal/config"
 	"github.com/berth-storage/berth/internal/volume"
@@ -24,10 +25,12 @@ type slots struct {
 type slot struct {
 	entry   entry
 	class   config.Class
-	disk    *volume.Disk // nil until it was looked at, and for what is no volume
-	looked  bool         // an inspection of this very entry has ended without error
-	looking bool         // an inspection is under way
-	again   bool         // the entry changed, or a rescan is due, while it was
+	disk    *volume.Disk  // nil until it was looked at, and for what is no volume
+	looked  bool          // an inspection of this very entry has ended without error
+	looking bool          // an inspection is under way
+	since   time.Time     // when this very entry was first seen
+	took    time.Duration // of the last inspection
+	again   bool          // the entry changed, or a rescan is due, while it was
 }
 
 func newSlots() *slots {
@@ -64,9 +67,9 @@ func (s *slots) knows(k key) bool {
 	return s.scanned[k.class] && (at == nil || at.looked)
 }
 
-// place returns the disk at a place. known is false while nothing can be said
+// diskAt returns the disk at a place. known is false while nothing can be said
 // about it; who is kicked when that has changed.
-func (s *slots) place(k key, who volume.ID) (d *volume.Disk, known bool) {
+func (s *slots) diskAt(k key, who volume.ID) (d *volume.Disk, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if known = s.knows(k); !known && !slices.Contains(s.waiting[k], who) {
@@ -100,6 +103,16 @@ func (s *slots) at(k key) (volume.ID, bool) {
 		return volume.IDOf(sl.disk.Identity), true
 	}
 	return "", false
+}
+
+// place returns what is at a place, an empty slot where nothing is.
+func (s *slots) place(k key) slot {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sl := s.byKey[k]; sl != nil {
+		return *sl
+	}
+	return slot{}
 }
 
 // set puts a disk into a slot, or takes it out with nil, and returns the
@@ -148,12 +161,12 @@ func (s *slots) update(entries []entry, classes map[string]config.Class, errs ma
 			continue
 		}
 		if sl == nil {
-			sl = &slot{}
+			sl = &slot{since: time.Now()}
 			s.byKey[k] = sl
 		}
 		if sl.entry != e {
 			out.volumes = append(out.volumes, s.set(k, sl, nil)...)
-			sl.looked = false
+			sl.looked, sl.since = false, time.Now()
 		}
 		sl.entry, sl.class = e, classes[e.Class]
 		if sl.looking {
