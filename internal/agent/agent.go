@@ -30,7 +30,10 @@ const requests = 16
 type Options struct {
 	Node     string // the node's name
 	Config   Source
-	StateDir string
+	StateDir string // the directory of the journal
+	// FindStateDir says where the journal is kept when StateDir is "", once there
+	// is a good configuration, and warns of what the operator may not want.
+	FindStateDir func([]config.Class) (dir, warning string)
 	// StandIn says that the agent stands in for the established static
 	// provisioner, under that one's manifests: it puts no finalizer on PVs, which
 	// nobody could take off after the way back, and a class without a StorageClass
@@ -114,7 +117,7 @@ type Agent struct {
 // newAgent joins the parts. It starts nothing.
 func newAgent(ctx context.Context, node publish.Node, m machine, c cluster, j journal, log *slog.Logger) *Agent {
 	a := &Agent{
-		log: log, node: node, machine: m, cluster: c, journal: j,
+		log: log, node: node, machine: m, cluster: c,
 		metrics: newMetrics(), slots: newSlots(),
 		events: make(chan event, eventQueue), old: newOld(),
 		requests: make(chan struct{}, requests), inspecting: make(chan struct{}, inspections), notes: make(chan struct{}, 1),
@@ -136,13 +139,21 @@ func newAgent(ctx context.Context, node publish.Node, m machine, c cluster, j jo
 	})
 	a.classes = publish.NewClasses(a.configChanged)
 	a.metrics.watch(a)
+	if j != nil {
+		a.useJournal(j)
+	}
+	return a
+}
+
+// useJournal gives the agent its journal, before anything else is started.
+func (a *Agent) useJournal(j journal) {
+	a.journal = j
 	for _, r := range j.All() {
 		a.metrics.state(r)
 		if r.PV.UID != "" && !unknown(r.Identity) {
 			a.byPV.Store(r.PV.UID, r.Identity)
 		}
 	}
-	return a
 }
 
 // config returns the configuration in force, nil before the first good one.
@@ -176,9 +187,11 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	j, err := volume.OpenJournal(filepath.Join(o.StateDir, "volumes"))
-	if err != nil {
-		return err
+	var j journal
+	if o.StateDir != "" {
+		if j, err = openJournal(o.StateDir); err != nil {
+			return err
+		}
 	}
 	var listener net.Listener
 	if o.Listen != "" {
@@ -203,9 +216,22 @@ func Run(ctx context.Context, o Options) error {
 		a.running.Wait()
 		return nil // ctx has ended
 	}
+	a.running.Go(func() { a.writeEvents(ctx) })
+	if j == nil {
+		var ok bool
+		if o.StateDir, ok = a.awaitStateDir(ctx, o); ok {
+			if j, err = openJournal(o.StateDir); err == nil {
+				a.useJournal(j)
+			}
+		}
+		if !ok || err != nil {
+			cancel()
+			a.running.Wait()
+			return err
+		}
+	}
 	a.log.Info("agent started", "node", a.node.Name, "config", o.Config.String(), "state", o.StateDir)
 
-	a.running.Go(func() { a.writeEvents(ctx) })
 	a.running.Go(func() {
 		a.followOld(ctx, func(ctx context.Context) { client.WatchOld(ctx, a.node, a.store) })
 	})
@@ -225,6 +251,14 @@ func Run(ctx context.Context, o Options) error {
 	a.volumes.stop()
 	a.running.Wait()
 	return nil
+}
+
+func openJournal(stateDir string) (journal, error) {
+	j, err := volume.OpenJournal(filepath.Join(stateDir, "volumes"))
+	if err != nil {
+		return nil, err
+	}
+	return j, nil
 }
 
 // configChanged asks for a look at the configuration file and, with it, a scan.

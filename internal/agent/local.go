@@ -25,7 +25,12 @@ type localMachine struct{}
 
 var sys = os.DirFS("/")
 
-// Scan implements machine.
+// ownName is a name in a discovery directory that is the agent's own: it may
+// keep its journal there.
+const ownName = ".berth"
+
+// Scan implements machine. An entry that several classes match, as classes may
+// share a directory, is the first one's.
 func (localMachine) Scan(classes []config.Class) ([]entry, map[string]error, error) {
 	mounts, err := disk.ReadMounts(sys)
 	if err != nil {
@@ -33,6 +38,7 @@ func (localMachine) Scan(classes []config.Class) ([]entry, map[string]error, err
 	}
 	var entries []entry
 	errs := map[string]error{}
+	owner := map[string]string{} // the class of an entry, by path
 	for _, c := range classes {
 		names, err := os.ReadDir(c.MountDir)
 		if err != nil {
@@ -40,9 +46,17 @@ func (localMachine) Scan(classes []config.Class) ([]entry, map[string]error, err
 			continue
 		}
 		for _, n := range names {
-			if c.Matches(n.Name()) {
-				entries = append(entries, look(c, n, mounts))
+			if n.Name() == ownName || !c.Matches(n.Name()) {
+				continue
 			}
+			path := filepath.Join(c.MountDir, n.Name())
+			if first, taken := owner[path]; taken {
+				entries = append(entries, entry{Class: c.Name, Name: n.Name(), Kind: kindOther,
+					Why: fmt.Sprintf("matches the namePattern of class %s, too, whose it is; change the namePattern of one of them", first)})
+				continue
+			}
+			owner[path] = c.Name
+			entries = append(entries, look(c, n, mounts))
 		}
 	}
 	return entries, errs, nil

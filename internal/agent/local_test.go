@@ -78,3 +78,29 @@ func TestScanMissingDirectory(t *testing.T) {
 		t.Errorf("got %v, %v", errs, err)
 	}
 }
+
+// TestScanSharedDirectory: an entry that two classes match is the first one's,
+// and the agent's own directory is nobody's.
+func TestScanSharedDirectory(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"nvme0", "sda", ".berth"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, rest := testClass, testClass
+	first.Name, first.MountDir, first.NamePattern = "first", dir, "nvme*"
+	rest.Name, rest.MountDir, rest.NamePattern = "rest", dir, "*"
+	entries, _, err := localMachine{}.Scan([]config.Class{first, rest})
+	if err != nil {
+		t.Fatal(err)
+	}
+	why := map[key]string{}
+	for _, e := range entries {
+		why[e.key()] = e.Why
+	}
+	if len(why) != 3 || !strings.Contains(why[key{"first", "nvme0"}], "mount point") || !strings.Contains(why[key{"rest", "sda"}], "mount point") ||
+		!strings.Contains(why[key{"rest", "nvme0"}], "of class first, too") {
+		t.Errorf("got %q", why)
+	}
+}

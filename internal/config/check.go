@@ -121,11 +121,4 @@ func (d *decoder) checkLabelKey(p, key string) {
 }
 
 // reported says whether a field's value has a problem already.
-func (d *decoder) reported(p string) bool {
-	for _, problem := range d.problems {
-		if problem.Field == p {
-			return true
-		}
-	}
-	return false
-}
+func (d *decoder) reported(p string) bool { return d.faulty[p] }

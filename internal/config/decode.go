@@ -20,18 +20,45 @@ import (
 // allowedDirs is not empty, every class's mountDir must be at or beneath one of
 // them. The error is an *Errors with everything that is wrong.
 func Decode(file string, data []byte, allowedDirs []string) (*Agent, error) {
-	d := &decoder{file: file, lines: map[string]int{}}
-	doc := d.document(data)
-	if doc == nil {
-		return nil, asError(d.problems)
+	d := newDecoder(func(field string) Place { return Place{file, field} })
+	if doc := d.document(data); doc != nil {
+		return d.configuration(doc, allowedDirs)
 	}
+	return nil, d.refusal()
+}
+
+// Place is where an operator finds a field: the file, and the field's path as
+// it is spelt there.
+type Place struct{ File, Field string }
+
+// DecodeNode is Decode for a document that was built from a configuration of
+// another form: its nodes have the lines of that one, and place says where a
+// field of the document comes from.
+func DecodeNode(doc *yaml.Node, place func(field string) Place) (*Agent, error) {
+	return newDecoder(place).configuration(doc, nil)
+}
+
+func newDecoder(place func(string) Place) *decoder {
+	return &decoder{place: place, lines: map[string]int{}, faulty: map[string]bool{}}
+}
+
+func (d *decoder) configuration(doc *yaml.Node, allowedDirs []string) (*Agent, error) {
 	agent := &Agent{RescanInterval: DefaultRescanInterval}
 	d.agent(doc, agent)
 	d.check(agent, allowedDirs)
-	if err := asError(d.problems); err != nil {
+	if err := d.refusal(); err != nil {
 		return nil, err
 	}
 	return agent, nil
+}
+
+// refusal is an *Errors with the problems in the operator's words, or nil.
+func (d *decoder) refusal() error {
+	for i, p := range d.problems {
+		at := d.place(p.Field)
+		d.problems[i].File, d.problems[i].Field = at.File, at.Field
+	}
+	return AsError(d.problems)
 }
 
 // yamlLine finds the line in a message of the YAML parser, which has no type for it.
@@ -39,21 +66,31 @@ var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 
 // document parses the only document of data, or reports why there is none.
 func (d *decoder) document(data []byte) *yaml.Node {
+	doc, problem := Parse(data)
+	switch {
+	case problem != nil:
+		d.problems = append(d.problems, *problem)
+	case doc == nil:
+		d.report(1, "", "found an empty file; allowed: one document with apiVersion: %s and kind: %s", api.ConfigVersion, api.ConfigKind)
+	}
+	return doc
+}
+
+// Parse returns the root of the only YAML document in data: nil when that is
+// empty or null, or else the problem for which there is none.
+func Parse(data []byte) (*yaml.Node, *Problem) {
 	if at := firstInvalid(data); at >= 0 {
-		d.report(1+bytes.Count(data[:at], []byte("\n")), "", "found bytes that are not text; allowed: YAML in UTF-8")
-		return nil
+		return nil, &Problem{Line: 1 + bytes.Count(data[:at], []byte("\n")), Message: "found bytes that are not text; allowed: YAML in UTF-8"}
 	}
 	parser := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, second yaml.Node
 	err := parser.Decode(&doc)
 	if errors.Is(err, io.EOF) || err == nil && empty(&doc) {
-		d.report(1, "", "found an empty file; allowed: one document with apiVersion: %s and kind: %s", api.ConfigVersion, api.ConfigKind)
-		return nil
+		return nil, nil
 	}
 	if err == nil {
 		if err = parser.Decode(&second); err == nil {
-			d.report(max(1, second.Line), "", "found a second document; allowed: one")
-			return nil
+			return nil, &Problem{Line: max(1, second.Line), Message: "found a second document; allowed: one"}
 		}
 	}
 	if !errors.Is(err, io.EOF) {
@@ -64,10 +101,9 @@ func (d *decoder) document(data []byte) *yaml.Node {
 			}
 			message = m[2]
 		}
-		d.report(line, "", "not YAML: %s", message)
-		return nil
+		return nil, &Problem{Line: line, Message: "not YAML: " + message}
 	}
-	return doc.Content[0]
+	return doc.Content[0], nil
 }
 
 func empty(doc *yaml.Node) bool {
@@ -165,5 +201,6 @@ func (d *decoder) labels(p string, n *yaml.Node, a *Agent) {
 
 // report adds a problem.
 func (d *decoder) report(line int, field, format string, args ...any) {
-	d.problems = append(d.problems, Problem{File: d.file, Line: line, Field: field, Message: fmt.Sprintf(format, args...)})
+	d.faulty[field] = true
+	d.problems = append(d.problems, Problem{Line: line, Field: field, Message: fmt.Sprintf(format, args...)})
 }

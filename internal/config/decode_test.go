@@ -17,14 +17,14 @@ func TestExampleIsWhatItSays(t *testing.T) {
 	}
 	want := &Agent{
 		Classes: []Class{
-			{Name: "fast", HostDir: "/mnt/disks", MountDir: "/mnt/disks", VolumeMode: Filesystem, AccessMode: ReadWriteOnce, FSType: "ext4", NamePattern: "*", Wipe: DefaultWipe, Line: 13},
+			{Name: "fast", HostDir: "/mnt/disks", MountDir: "/mnt/disks", VolumeMode: Filesystem, AccessMode: ReadWriteOnce, FSType: "ext4", NamePattern: "*", Wipe: DefaultWipe, Line: 14},
 			{Name: "raw", HostDir: "/mnt/raw", MountDir: "/mnt/raw", VolumeMode: Block, AccessMode: ReadWriteOnce, NamePattern: "nvme*, sd?",
-				Wipe: Wipe{Method: WipeShred, Passes: 2, Timeout: DefaultWipeTimeout}, Line: 24},
-			{Name: "vault", HostDir: "/mnt/vault", MountDir: "/mnt/vault", VolumeMode: Block, AccessMode: ReadWriteOnce, NamePattern: "*", Line: 37,
+				Wipe: Wipe{Method: WipeShred, Passes: 2, Timeout: DefaultWipeTimeout}, Line: 25},
+			{Name: "vault", HostDir: "/mnt/vault", MountDir: "/mnt/vault", VolumeMode: Block, AccessMode: ReadWriteOnce, NamePattern: "*", Line: 38,
 				Wipe:     Wipe{Method: WipeCommand, Passes: 1, Command: []string{"/usr/local/bin/erase", "--twice"}, Timeout: 2 * time.Hour, Job: true},
 				Selector: []SelectorTerm{{MatchExpressions: []Requirement{{Key: "example.com/rack", Operator: "In", Values: []string{"r1"}}}}}},
-			{Name: "scratch", HostDir: "/mnt/shared", MountDir: "/mnt/shared", VolumeMode: Filesystem, AccessMode: ReadWriteMany, NamePattern: "*", Wipe: DefaultWipe, Shared: true, Line: 51},
-			{Name: "datasets", HostDir: "/mnt/datasets", MountDir: "/mnt/datasets", VolumeMode: Filesystem, AccessMode: ReadOnlyMany, NamePattern: "*", Wipe: DefaultWipe, ReadOnly: true, Line: 58},
+			{Name: "scratch", HostDir: "/mnt/shared", MountDir: "/mnt/shared", VolumeMode: Filesystem, AccessMode: ReadWriteMany, NamePattern: "*", Wipe: DefaultWipe, Shared: true, Line: 52},
+			{Name: "datasets", HostDir: "/mnt/datasets", MountDir: "/mnt/datasets", VolumeMode: Filesystem, AccessMode: ReadOnlyMany, NamePattern: "*", Wipe: DefaultWipe, ReadOnly: true, Line: 59},
 		},
 		NodeLabels:     []string{"topology.kubernetes.io/zone"},
 		Labels:         map[string]string{"team": "storage"},
@@ -41,7 +41,7 @@ func TestExampleIsWhatItSays(t *testing.T) {
 
 // Every field of the types has a field in the file, and the example shows it.
 func TestExampleShowsEveryField(t *testing.T) {
-	d := &decoder{file: "example.yaml", lines: map[string]int{}}
+	d := newDecoder(nil)
 	var a Agent
 	d.agent(d.document(Example), &a)
 	shown := func(fields []field, prefixes ...string) {
@@ -164,8 +164,8 @@ func TestMissingClasses(t *testing.T) {
 	if !errors.As(err, &missing) {
 		t.Fatalf("got %v", err)
 	}
-	want := `agent.yaml:13: classes[0].name: no StorageClass "fast"; the cluster has: faster, raw, scratch, vault; did you mean "faster"?
-agent.yaml:58: classes[4].name: no StorageClass "datasets"; the cluster has: faster, raw, scratch, vault`
+	want := `agent.yaml:14: classes[0].name: no StorageClass "fast"; the cluster has: faster, raw, scratch, vault; did you mean "faster"?
+agent.yaml:59: classes[4].name: no StorageClass "datasets"; the cluster has: faster, raw, scratch, vault`
 	if err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}

@@ -17,6 +17,13 @@ var systemDirs = []string{
 	"/var/lib/kubelet", "/var/log", "/var/run",
 }
 
+// deviceDir reports whether a directory is below the system's /dev, and yet
+// meant for devices and links to them. What is in use there has a verdict that keeps it from being
+// published.
+func deviceDir(dir string) bool {
+	return within(dir, "/dev/mapper") || within(dir, "/dev/disk") && dir != "/dev/disk"
+}
+
 // checkDir wants an absolute, clean path outside the system's directories.
 func (d *decoder) checkDir(p, dir string) {
 	line := d.lineOf(p)
@@ -28,7 +35,7 @@ func (d *decoder) checkDir(p, dir string) {
 		return
 	}
 	for _, system := range systemDirs {
-		if overlap(dir, system) {
+		if overlap(dir, system) && !deviceDir(dir) {
 			d.report(line, p, "found %s, which is at, in or above the system's %s; allowed: a directory of its own, such as /mnt/disks", quote(dir), system)
 			return
 		}
@@ -49,8 +56,10 @@ func (d *decoder) checkAllowed(p, dir string, allowed []string) {
 }
 
 // checkApart wants any two classes to have no directory in common, whichever
-// way their directories are seen: an entry must belong to one class only.
-// Directories with a problem of their own are left out.
+// way their directories are seen: an entry must belong to one class only. But
+// classes may share a directory when each spells out its namePattern; discovery
+// gives an entry that two of them match to the first. Directories with a
+// problem of their own are left out.
 func (d *decoder) checkApart(classes []Class) {
 	dirs := make([][]namedDir, len(classes))
 	for i, c := range classes {
@@ -63,9 +72,17 @@ func (d *decoder) checkApart(classes []Class) {
 	}
 	for i := range dirs {
 		for j := range i {
-			d.checkPair(dirs[i], dirs[j])
+			if !d.shareDir(classes, i, j) {
+				d.checkPair(dirs[i], dirs[j])
+			}
 		}
 	}
+}
+
+// shareDir reports whether two classes divide one directory by name.
+func (d *decoder) shareDir(classes []Class, i, j int) bool {
+	return classes[i].HostDir == classes[j].HostDir && classes[i].MountDir == classes[j].MountDir &&
+		d.lines[fmt.Sprintf("classes[%d].namePattern", i)] > 0 && d.lines[fmt.Sprintf("classes[%d].namePattern", j)] > 0
 }
 
 // checkPair reports the first thing that two classes have in common.
@@ -73,8 +90,8 @@ func (d *decoder) checkPair(class, other []namedDir) {
 	for _, mine := range class {
 		for _, its := range other {
 			if overlap(mine.dir, its.dir) {
-				d.report(d.lineOf(mine.field), mine.field, "found %s, which is %s %s of %s on line %d; allowed: a directory of its own for each class",
-					quote(mine.dir), relation(mine.dir, its.dir), quote(its.dir), its.field, d.lineOf(its.field))
+				d.report(d.lineOf(mine.field), mine.field, "found %s, which is %s %s of %s on line %d; allowed: a directory of its own for each class, or the same hostDir and mountDir with a namePattern in each",
+					quote(mine.dir), relation(mine.dir, its.dir), quote(its.dir), d.place(its.field).Field, d.lineOf(its.field))
 				return
 			}
 		}

@@ -2,8 +2,10 @@ package config
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"os"
+	"path/filepath"
 )
 
 // File is a configuration in one file.
@@ -26,5 +28,17 @@ func (f File) Load() (*Agent, []string, error) {
 	return agent, nil, err
 }
 
-// Watch calls changed as the function Watch does.
-func (f File) Watch(ctx context.Context, changed func()) error { return Watch(ctx, f.Path, changed) }
+// Watch calls changed as the function Watch does, for the file's content.
+func (f File) Watch(ctx context.Context, changed func()) error {
+	return Watch(ctx, filepath.Dir(f.Path), f.state, changed)
+}
+
+// state is the same for the same content, and "" while the file cannot be read.
+func (f File) state() string {
+	data, err := os.ReadFile(f.Path)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(data)
+	return string(sum[:])
+}

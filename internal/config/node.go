@@ -2,16 +2,20 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
 
 // decoder walks one file's nodes and collects what is wrong with them.
 type decoder struct {
-	file     string
+	// place says where in the operator's files a field of this form stands.
+	place    func(field string) Place
 	problems []Problem
+	faulty   map[string]bool // the fields with a problem
 	// lines has the line of every field that the file spells out, by path, so
 	// that checks of decoded values can say where the value stands.
 	lines map[string]int
@@ -35,7 +39,7 @@ func (d *decoder) lineOf(paths ...string) int {
 
 // wrong reports that n is not what its field allows.
 func (d *decoder) wrong(path string, n *yaml.Node, allowed string) {
-	d.report(max(1, n.Line), path, "found %s; allowed: %s", describe(n), allowed)
+	d.report(max(1, n.Line), path, "found %s; allowed: %s", Describe(n), allowed)
 }
 
 // mapping decodes the known fields of n, and reports the others and the
@@ -55,7 +59,7 @@ func (d *decoder) mapping(path string, n *yaml.Node, required []string, known []
 				return
 			}
 		}
-		d.report(d.lines[p], p, "unknown field; allowed: %s%s", strings.Join(names, ", "), suggestion(key, names))
+		d.report(d.lines[p], p, "unknown field; allowed: %s%s", strings.Join(names, ", "), Suggestion(key, names))
 	})
 	if !whole {
 		return
@@ -130,7 +134,7 @@ func (d *decoder) oneOf(path string, n *yaml.Node, into *string, allowed []strin
 				return
 			}
 		}
-		d.wrong(path, n, strings.Join(allowed, ", ")+suggestion(n.Value, allowed))
+		d.wrong(path, n, strings.Join(allowed, ", ")+Suggestion(n.Value, allowed))
 		return
 	}
 	d.wrong(path, n, strings.Join(allowed, ", "))
@@ -144,6 +148,40 @@ func (d *decoder) boolean(path string, n *yaml.Node, into *bool) {
 	*into = strings.EqualFold(n.Value, "true")
 }
 
+// texts decodes a list of texts.
+func (d *decoder) texts(p string, n *yaml.Node, into *[]string) {
+	*into = []string{}
+	d.list(p, n, func(p string, n *yaml.Node) {
+		var s string
+		d.text(p, n, &s)
+		*into = append(*into, s)
+	})
+}
+
+// whole decodes a whole number within limits.
+func (d *decoder) whole(p string, n *yaml.Node, into *int64, low, high int64) {
+	v, err := strconv.ParseInt(n.Value, 10, 64)
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" || err != nil || v < low || v > high {
+		allowed := "a whole number"
+		if low > math.MinInt64 {
+			allowed += fmt.Sprintf(" from %d to %d", low, high)
+		}
+		d.wrong(p, n, allowed)
+		return
+	}
+	*into = v
+}
+
+// duration decodes a length of time of at least low.
+func (d *decoder) duration(p string, n *yaml.Node, into *time.Duration, low time.Duration, example string) {
+	v, err := time.ParseDuration(strings.TrimSpace(n.Value))
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" || err != nil || v < low {
+		d.wrong(p, n, "a duration of at least "+low.String()+", such as "+example)
+		return
+	}
+	*into = v
+}
+
 func join(path, name string) string {
 	name = printable(name)
 	if path == "" {
@@ -154,14 +192,20 @@ func join(path, name string) string {
 
 // noun is what a path's mapping is called in a sentence.
 func noun(path string) string {
-	if path == "" {
+	path, _, element := strings.Cut(path[strings.LastIndex(path, ".")+1:], "[")
+	switch {
+	case path == "":
 		return "configuration"
+	case element && path == "classes":
+		return "class"
+	case path == "matchExpressions", path == "matchFields":
+		return "requirement"
 	}
-	return "class"
+	return path
 }
 
-// describe says in words what a node is.
-func describe(n *yaml.Node) string {
+// Describe says in words what a node is.
+func Describe(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.MappingNode:
 		return "a mapping"

@@ -1,9 +1,9 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 	"unicode/utf8"
 )
@@ -28,8 +28,8 @@ func (p Problem) String() string {
 	return fmt.Sprintf("%s:%d: %s: %s", p.File, p.Line, p.Field, p.Message)
 }
 
-// Errors is everything that is wrong with a configuration file, in the order
-// of its lines. It has at least one problem.
+// Errors is everything that is wrong with a configuration, in the order of its files
+// and lines. It has at least one problem.
 type Errors struct {
 	Problems []Problem
 }
@@ -59,23 +59,30 @@ func (a *Agent) MissingClasses(have []string, file string) error {
 		}
 		problems = append(problems, Problem{
 			File: file, Line: class.Line, Field: fmt.Sprintf("classes[%d].name", i),
-			Message: fmt.Sprintf("no StorageClass %q; %s%s", class.Name, exist, suggestion(class.Name, have)),
+			Message: fmt.Sprintf("no StorageClass %q; %s%s", class.Name, exist, Suggestion(class.Name, have)),
 		})
 	}
-	return asError(problems)
+	return AsError(problems)
 }
 
-// asError is nil for no problems; else they are sorted by line.
-func asError(problems []Problem) error {
+// AsError returns an *Errors with the problems sorted by Compare, or nil when
+// there are none.
+func AsError(problems []Problem) error {
 	if len(problems) == 0 {
 		return nil
 	}
-	sort.SliceStable(problems, func(i, j int) bool { return problems[i].Line < problems[j].Line })
+	slices.SortStableFunc(problems, Compare)
 	return &Errors{Problems: problems}
 }
 
-// suggestion names the allowed word nearest to a misspelt one, when one is near.
-func suggestion(found string, allowed []string) string {
+// Compare orders problems by file and line.
+func Compare(a, b Problem) int {
+	return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+}
+
+// Suggestion is a half-sentence that names the allowed word nearest to a
+// misspelt one, or "" when none is near.
+func Suggestion(found string, allowed []string) string {
 	best, bestDistance := "", 1+max(2, len(found)/3)
 	if utf8.RuneCountInString(found) > 64 {
 		return ""

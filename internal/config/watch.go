@@ -2,7 +2,6 @@ package config
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -21,15 +20,17 @@ const (
 
 // Watch calls changed once when it has begun to watch, so that nothing is lost
 // between an earlier reading and the watch, and then once for each settled
-// change of the file's content, its appearing and its vanishing included. It
-// returns nil when ctx is done, else why it cannot watch.
+// change of what read returns. It returns nil when ctx is done, else why it
+// cannot watch.
 //
-// It watches the file's directory and not the file, as Kubernetes replaces a
-// ConfigMap's files by swapping a link beside them. While the directory does
-// not exist it watches the nearest one above that does. What it does not see
-// is a write to the target of a link that leads out of the directory.
-func Watch(ctx context.Context, file string, changed func()) error {
-	file, err := filepath.Abs(file)
+// Read tells one state of the configuration in dir from another, its absence
+// included, and is called after something has happened in the directory.
+// Kubernetes replaces a ConfigMap's files by swapping a link beside them, so it
+// is the directory that is watched, for a single file too. While it does not
+// exist, the nearest one above that does is watched. What is not seen is a
+// write to the target of a link that leads out of the directory.
+func Watch(ctx context.Context, dir string, read func() string, changed func()) error {
+	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return fmt.Errorf("watching configuration: %w", err)
 	}
@@ -38,7 +39,7 @@ func Watch(ctx context.Context, file string, changed func()) error {
 		return fmt.Errorf("watching configuration: %w", err)
 	}
 	defer notify.Close()
-	w := &watcher{file: file, notify: notify}
+	w := &watcher{dir: dir, read: read, notify: notify}
 	if err := w.follow(); err != nil {
 		return err
 	}
@@ -46,16 +47,11 @@ func Watch(ctx context.Context, file string, changed func()) error {
 }
 
 type watcher struct {
-	file    string
+	dir     string // the directory to watch, absolute
+	read    func() string
 	notify  *fsnotify.Watcher
 	watched string // the directory that is watched now
-	state   state  // the file as changed was last called for
-}
-
-// state is what tells one content of the file from another.
-type state struct {
-	exists bool
-	sum    [sha256.Size]byte
+	state   string // what read returned when changed was last called
 }
 
 func (w *watcher) run(ctx context.Context, changed func()) error {
@@ -70,7 +66,7 @@ func (w *watcher) run(ctx context.Context, changed func()) error {
 			return nil
 		case err := <-w.notify.Errors:
 			if !errors.Is(err, fsnotify.ErrEventOverflow) {
-				return fmt.Errorf("watching configuration %s: %w", w.file, err)
+				return fmt.Errorf("watching configuration in %s: %w", w.dir, err)
 			}
 			quiet.Reset(settle)
 		case event := <-w.notify.Events:
@@ -94,12 +90,12 @@ func (w *watcher) run(ctx context.Context, changed func()) error {
 	}
 }
 
-// follow watches the file's directory, or the nearest one above that exists,
+// follow watches the directory, or the nearest one above that exists,
 // and stops watching another. It looks again after each step, as a directory
 // may be made while the one above it is taken up.
 func (w *watcher) follow() error {
 	for {
-		dir := nearest(filepath.Dir(w.file))
+		dir := nearest(w.dir)
 		if dir == w.watched {
 			return nil
 		}
@@ -125,12 +121,4 @@ func nearest(dir string) string {
 		}
 		dir = filepath.Dir(dir)
 	}
-}
-
-func (w *watcher) read() state {
-	data, err := os.ReadFile(w.file)
-	if err != nil {
-		return state{}
-	}
-	return state{exists: true, sum: sha256.Sum256(data)}
 }

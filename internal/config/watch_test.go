@@ -19,7 +19,7 @@ func startWatch(t *testing.T, file string) watched {
 	w := watched{t: t, calls: make(chan string, 100)}
 	done := make(chan error, 1)
 	go func() {
-		done <- Watch(ctx, file, func() {
+		done <- File{Path: file}.Watch(ctx, func() {
 			data, err := os.ReadFile(file)
 			if err != nil {
 				data = []byte("absent")

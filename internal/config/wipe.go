@@ -1,19 +1,46 @@
 package config
 
-import "time"
+import (
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
 
 // Wipe says how a released block device is erased.
 type Wipe struct {
 	Method WipeMethod
 	// Passes is how often a method with passes overwrites the device, at least 1.
 	Passes int
-	// Command is the command line of WipeCommand, and of the Job where Job is
-	// set; its first element is an absolute path.
+	// Command is the command line of WipeCommand, and empty with every other
+	// method; CommandLine has one for each. Its first element is a program's
+	// absolute path, or its name alone, which is then looked for in PATH.
 	Command []string
 	// Timeout bounds one run of a WipeCommand or of a Job.
 	Timeout time.Duration
-	// Job runs the wipe in a Kubernetes Job on the node, not in the agent.
+	// Job runs the wipe in a Kubernetes Job on the node, not in the agent. The
+	// Job's container runs CommandLine.
 	Job bool
+}
+
+// CommandLine is the command line that erases the device named by the
+// environment variable LOCAL_PV_BLKDEVICE as w says: Command itself, or what
+// does the same in Berth's image. The paths under /scripts are those of the
+// established static provisioner, whose images answer them too.
+func (w Wipe) CommandLine() []string {
+	switch w.Method {
+	case WipeZero:
+		return []string{"/scripts/dd_zero.sh", strconv.Itoa(w.Passes)}
+	case WipeShred:
+		return []string{"/scripts/shred.sh", strconv.Itoa(w.Passes)}
+	case WipeSignatures:
+		return []string{"/scripts/quick_reset.sh"}
+	case WipeErase:
+		return []string{"/usr/local/bin/berth", "clean", "erase"}
+	}
+	return w.Command
 }
 
 // WipeMethod is a way to erase a block device.
@@ -45,23 +72,57 @@ const (
 // DefaultWipe is the wipe of a class that says nothing of it.
 var DefaultWipe = Wipe{Method: WipeErase, Passes: 1, Timeout: DefaultWipeTimeout}
 
-// SelectorTerm is one term of a node selector, spelt as Kubernetes does.
-type SelectorTerm struct {
-	MatchExpressions []Requirement
-	MatchFields      []Requirement
+var wipeMethods = []string{string(WipeErase), string(WipeZero), string(WipeShred), string(WipeSignatures), string(WipeCommand)}
+
+// maxPasses keeps a slip of the finger from wiping for months.
+const maxPasses = 100
+
+func (d *decoder) wipe(p string, n *yaml.Node, w *Wipe) {
+	passes, timeout := int64(0), time.Duration(0)
+	d.mapping(p, n, nil, []field{
+		{"method", func(p string, n *yaml.Node) { d.oneOf(p, n, (*string)(&w.Method), wipeMethods) }},
+		{"passes", func(p string, n *yaml.Node) { d.whole(p, n, &passes, 1, maxPasses) }},
+		{"command", func(p string, n *yaml.Node) { d.texts(p, n, &w.Command) }},
+		{"timeout", func(p string, n *yaml.Node) { d.duration(p, n, &timeout, time.Second, "24h") }},
+		{"job", func(p string, n *yaml.Node) { d.boolean(p, n, &w.Job) }},
+	})
+	if passes > 0 {
+		w.Passes = int(passes)
+	} else if w.Method == WipeShred {
+		w.Passes = DefaultShredPasses
+	}
+	if timeout > 0 {
+		w.Timeout = timeout
+	}
+	d.checkWipe(p, *w)
 }
 
-// Requirement is one condition of a SelectorTerm: In, NotIn, Exists,
-// DoesNotExist, Gt or Lt.
-type Requirement struct {
-	Key      string
-	Operator string
-	Values   []string
+// checkWipe looks at the fields of a wipe that need or exclude each other.
+func (d *decoder) checkWipe(p string, w Wipe) {
+	field := p + ".command"
+	command := d.lines[field]
+	switch {
+	case d.reported(p+".method") || d.reported(field):
+	case w.Method == WipeCommand && command == 0:
+		d.report(d.lineOf(p), field, "missing; method Command needs it")
+	case w.Method != WipeCommand && command > 0:
+		d.report(command, field, "found with method %s; allowed: with method Command only", w.Method)
+	case command > 0 && len(w.Command) == 0:
+		d.report(command, field, "found an empty list; allowed: a program and its arguments")
+	case command > 0 && !program(w.Command[0]) && !d.reported(field+"[0]"):
+		d.report(command, field+"[0]", "found %s; allowed: a program's absolute path, or its name", quote(w.Command[0]))
+	}
+	if d.reported(p + ".method") {
+		return
+	}
+	if line := d.lines[p+".passes"]; line > 0 && w.Method != WipeZero && w.Method != WipeShred {
+		d.report(line, p+".passes", "found with method %s; allowed: with methods Zero and Shred only", w.Method)
+	}
+	if line := d.lines[p+".timeout"]; line > 0 && w.Method != WipeCommand && !w.Job {
+		d.report(line, p+".timeout", "found with method %s and without job: true; allowed: where another program does the wipe", w.Method)
+	}
 }
 
-// Toleration is a pod's toleration of taints, spelt as Kubernetes does.
-type Toleration struct {
-	Key, Operator, Value, Effect string
-	// Seconds is tolerationSeconds; nil tolerates for ever.
-	Seconds *int64
-}
+// program reports whether s can be run: a relative path would depend on where
+// the agent was started.
+func program(s string) bool { return s != "" && (path.IsAbs(s) || !strings.Contains(s, "/")) }
