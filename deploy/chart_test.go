@@ -14,7 +14,7 @@ import (
 	"github.com/berth-storage/berth/deploy/internal/helm"
 )
 
-var update = flag.Bool("update", false, "rewrite testdata/*.golden.yaml from the chart")
+var update = flag.Bool("update", false, "rewrite the golden files from the chart")
 
 // command finds Helm, and builds it on a machine that has none, so that no test
 // of the chart is ever skipped.
@@ -57,23 +57,27 @@ func valueFiles(t *testing.T) []string {
 
 func TestGolden(t *testing.T) {
 	for _, values := range valueFiles(t) {
-		t.Run(filepath.Base(values), func(t *testing.T) {
-			golden := strings.TrimSuffix(values, ".values.yaml") + ".golden.yaml"
-			got := render(t, values)
-			if *update {
-				if err := os.WriteFile(golden, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatalf("%v; make it with go test ./deploy -update", err)
-			}
-			if !bytes.Equal(got, want) {
-				t.Errorf("%s is not what the chart renders to: %s\nlook at the difference after go test ./deploy -update",
-					golden, firstDifference(want, got))
-			}
-		})
+		t.Run(filepath.Base(values), func(t *testing.T) { checkGolden(t, values, render(t, values)) })
+	}
+}
+
+// checkGolden compares what was rendered from a file of values with the golden
+// file beside it.
+func checkGolden(t *testing.T, values string, got []byte) {
+	t.Helper()
+	golden := strings.TrimSuffix(values, ".values.yaml") + ".golden.yaml"
+	if *update {
+		if err := os.WriteFile(golden, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatalf("%v; make it with go test ./deploy -update", err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s is not what the chart renders to: %s\nlook at the difference after go test ./deploy -update",
+			golden, firstDifference(want, got))
 	}
 }
 
@@ -151,10 +155,27 @@ func TestRefused(t *testing.T) {
 		{"filesystem that no kubelet makes", "classes: [{" + a + ", fsType: zfs}]", []string{"/classes/0/fsType", "'xfs'"}},
 		{"the agent's own state", "classes: [{name: a, hostDir: /var/lib}]", []string{"hostDir /var/lib overlaps", "/var/lib/berth"}},
 		{"the kubelet's mounts", "classes: [{name: a, hostDir: /mnt/a, mountDir: /var/lib/kubelet/pods}]", []string{"mountDir", "/var/lib/kubelet"}},
+		{"a directory shared by name and not", "classes: [{" + a + ", namePattern: 'a*'}, {name: b, hostDir: /mnt/a}]", []string{"hostDir /mnt/a of \"b\" overlaps"}},
+		{"a name like that of devices", "classes: [{name: a, hostDir: /dev/mapperx}]", []string{"hostDir /dev/mapperx overlaps"}},
+		{"all links to devices", "classes: [{name: a, hostDir: /dev/disk}]", []string{"hostDir /dev/disk overlaps"}},
 		{"all devices", "classes: [{name: a, hostDir: /dev}]", []string{"hostDir /dev overlaps"}},
 		{"pattern with a slash", "classes: [{" + a + ", namePattern: disks/*}]", []string{"/classes/0/namePattern"}},
 		{"no class", "classes: []", []string{"/classes", "minItems"}},
 		{"interval too short", "rescanInterval: 5s", []string{"rescanInterval"}},
+		{"wipe method", "classes: [{" + a + ", wipe: {method: shred}}]", []string{"/classes/0/wipe/method", "'Shred'"}},
+		{"passes of a method without", "classes: [{" + a + ", wipe: {passes: 2}}]", []string{`"a"`, "wipe.passes", "Zero and Shred"}},
+		{"no passes", "classes: [{" + a + ", wipe: {method: Zero, passes: 0}}]", []string{"/classes/0/wipe/passes"}},
+		{"method Command without one", "classes: [{" + a + ", wipe: {method: Command}}]", []string{`"a"`, "needs wipe.command"}},
+		{"command of another method", "classes: [{" + a + ", wipe: {command: [/bin/erase]}}]", []string{`"a"`, "wipe.command", "Erase"}},
+		{"relative command", "classes: [{" + a + ", wipe: {method: Command, command: [bin/erase]}}]", []string{"/classes/0/wipe/command/0"}},
+		{"timeout that bounds nothing", "classes: [{" + a + ", wipe: {method: Zero, timeout: 1h}}]", []string{`"a"`, "wipe.timeout"}},
+		{"timeout without a unit", "classes: [{" + a + ", wipe: {job: true, timeout: \"60\"}}]", []string{"/classes/0/wipe/timeout"}},
+		{"operator of a selector", "classes: [{" + a + ", selector: [{matchExpressions: [{key: a, operator: Equals}]}]}]", []string{"/classes/0/selector/0", "'In'"}},
+		{"taint with an effect", "startupTaint: 'a=b:NoSchedule'", []string{"/startupTaint"}},
+		{"operator of a toleration", "jobTolerations: [{key: a, operator: Lt}]", []string{"/jobTolerations/0/operator"}},
+		{"another chart's compatibility", "compatibility: yes-please", []string{"/compatibility", "'static-provisioner'"}},
+		{"field of the controller", "controller: {enable: true}", []string{"/controller", "enable"}},
+		{"delay of the controller", "controller: {pvcDeletionDelay: 60}", []string{"/controller/pvcDeletionDelay"}},
 		{"label of Berth's own", "labels: {berth.storage/node: x}", []string{"berth.storage/node", "Berth's own"}},
 		{"node label of Berth's own", "nodeLabels: [berth.storage/node]", []string{"berth.storage/node", "Berth's own"}},
 	}

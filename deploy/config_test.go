@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -19,7 +20,7 @@ import (
 // agentConfig decodes the rendered configuration as the rendered agent would.
 func agentConfig(t *testing.T, values string) (*config.Agent, error) {
 	t.Helper()
-	objects := decode(t, render(t, values))
+	objects := agents(decode(t, render(t, values)))
 	file := one[*corev1.ConfigMap](t, objects).Data[path.Base(api.ConfigFile)]
 	container := one[*appsv1.DaemonSet](t, objects).Spec.Template.Spec.Containers[0]
 	return config.Decode(api.ConfigFile, []byte(file), allowedDirs(container.Args))
@@ -49,16 +50,33 @@ func TestConfigFields(t *testing.T) {
 			AccessMode: config.ReadWriteMany, NamePattern: "*", Shared: true},
 		{Name: "training.sets", HostDir: "/mnt/sets", MountDir: "/mnt/sets", VolumeMode: config.Filesystem,
 			AccessMode: config.ReadOnlyMany, NamePattern: "*", ReadOnly: true},
+		{Name: "vault", HostDir: "/mnt/vault", MountDir: "/mnt/vault", VolumeMode: config.Block,
+			AccessMode: config.ReadWriteOnce, NamePattern: "*",
+			Wipe: config.Wipe{Method: config.WipeCommand, Passes: 1, Command: []string{"/usr/local/bin/erase", "--twice", "3"},
+				Timeout: 2 * time.Hour, Job: true},
+			Selector: []config.SelectorTerm{{MatchExpressions: []config.Requirement{
+				{Key: "example.com/rack", Operator: "In", Values: []string{"r1", "2"}}}}}},
+		{Name: "keys", HostDir: "/mnt/keys", MountDir: "/mnt/keys", VolumeMode: config.Block,
+			AccessMode: config.ReadWriteOnce, NamePattern: "*",
+			Wipe: config.Wipe{Method: config.WipeShred, Passes: 2, Timeout: config.DefaultWipeTimeout}},
 	}
 	for i := range got.Classes {
 		got.Classes[i].Line = 0
-		want[i].Wipe = config.DefaultWipe
+		if want[i].Wipe.Method == "" {
+			want[i].Wipe = config.DefaultWipe
+		}
 	}
 	if !reflect.DeepEqual(got.Classes, want) {
 		t.Errorf("classes:\n%+v, want\n%+v", got.Classes, want)
 	}
 	if got.RescanInterval.String() != "1h30m0s" || got.Labels["encrypted"] != "true" ||
 		!slices.Equal(got.NodeLabels, []string{"topology.kubernetes.io/zone"}) {
+		t.Errorf("%+v", got)
+	}
+	seconds := int64(1000000)
+	tolerations := []config.Toleration{{Key: "dedicated", Operator: "Exists", Effect: "NoExecute", Seconds: &seconds}}
+	if !got.OwnerReference || !got.NodeNameOnly || got.StartupTaint != "example.com/disks-not-ready" ||
+		!reflect.DeepEqual(got.JobTolerations, tolerations) {
 		t.Errorf("%+v", got)
 	}
 }

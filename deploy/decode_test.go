@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -22,10 +23,15 @@ type serviceMonitor struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata"`
 	Spec              struct {
-		Selector  metav1.LabelSelector `json:"selector"`
+		JobLabel          string               `json:"jobLabel"`
+		Selector          metav1.LabelSelector `json:"selector"`
+		NamespaceSelector struct {
+			MatchNames []string `json:"matchNames"`
+		} `json:"namespaceSelector"`
 		Endpoints []struct {
 			Port        string `json:"port"`
 			Interval    string `json:"interval"`
+			Scheme      string `json:"scheme"`
 			Relabelings []struct {
 				SourceLabels []string `json:"sourceLabels"`
 				TargetLabel  string   `json:"targetLabel"`
@@ -37,6 +43,7 @@ type serviceMonitor struct {
 // kinds makes an empty object for every kind that may be rendered.
 var kinds = map[string]func() metav1.Object{
 	"apps/v1, DaemonSet":                               func() metav1.Object { return new(appsv1.DaemonSet) },
+	"apps/v1, Deployment":                              func() metav1.Object { return new(appsv1.Deployment) },
 	"v1, ConfigMap":                                    func() metav1.Object { return new(corev1.ConfigMap) },
 	"v1, Namespace":                                    func() metav1.Object { return new(corev1.Namespace) },
 	"v1, Service":                                      func() metav1.Object { return new(corev1.Service) },
@@ -44,6 +51,8 @@ var kinds = map[string]func() metav1.Object{
 	"storage.k8s.io/v1, StorageClass":                  func() metav1.Object { return new(storagev1.StorageClass) },
 	"rbac.authorization.k8s.io/v1, ClusterRole":        func() metav1.Object { return new(rbacv1.ClusterRole) },
 	"rbac.authorization.k8s.io/v1, ClusterRoleBinding": func() metav1.Object { return new(rbacv1.ClusterRoleBinding) },
+	"rbac.authorization.k8s.io/v1, Role":               func() metav1.Object { return new(rbacv1.Role) },
+	"rbac.authorization.k8s.io/v1, RoleBinding":        func() metav1.Object { return new(rbacv1.RoleBinding) },
 	"monitoring.coreos.com/v1, ServiceMonitor":         func() metav1.Object { return new(serviceMonitor) },
 }
 
@@ -98,4 +107,11 @@ func all[T metav1.Object](objects []metav1.Object) []T {
 		}
 	}
 	return found
+}
+
+// agents returns the objects that are not the controller's.
+func agents(objects []metav1.Object) []metav1.Object {
+	return slices.DeleteFunc(slices.Clone(objects), func(object metav1.Object) bool {
+		return object.GetLabels()["app.kubernetes.io/component"] == "controller"
+	})
 }

@@ -27,8 +27,19 @@ func TestPackages(t *testing.T) {
 	}
 }
 
+// TestLinks holds the links to the paths that manifests and blockCleanerCommands
+// written for the established static provisioner name.
+func TestLinks(t *testing.T) {
+	want := []string{"/local-provisioner", "/main", "/scripts/quick_reset.sh", "/scripts/shred.sh",
+		"/scripts/dd_zero.sh", "/scripts/blkdiscard.sh", "/scripts/fsclean.sh"}
+	got := Links()
+	if !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))) {
+		t.Errorf("image/links.txt has %q, want %q", got, want)
+	}
+}
+
 // TestDockerfile reads the Dockerfile, as building it needs Docker. It must
-// install from the list, name no package itself, and start what the chart starts.
+// install from the list, name no package itself, and start berth with no arguments.
 func TestDockerfile(t *testing.T) {
 	data, err := os.ReadFile("image/Dockerfile")
 	if err != nil {
@@ -39,13 +50,19 @@ func TestDockerfile(t *testing.T) {
 		"COPY deploy/image/packages.txt /tmp/packages.txt",
 		"/tmp/packages.txt | xargs apt-get install",
 		"CGO_ENABLED=0 go build",
-		"COPY --from=build /berth /usr/local/bin/berth\n",
-		"ENTRYPOINT [\"/usr/local/bin/berth\"]\n",
-		"CMD [\"agent\"]\n",
+		"COPY deploy/image/links.txt /tmp/links.txt",
+		"/tmp/links.txt | xargs -n 1 ln -s " + Binary + " ",
+		"COPY --from=build /berth " + Binary + "\n",
+		"ENTRYPOINT [\"" + Binary + "\"]\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the Dockerfile lacks %q", want)
 		}
+	}
+	// With a default command, an image swapped into the established manifests
+	// would not be started without arguments.
+	if regexp.MustCompile(`(?m)^CMD\b`).MatchString(text) {
+		t.Error("the Dockerfile has a CMD")
 	}
 	packages := Packages()
 	for _, p := range packages {

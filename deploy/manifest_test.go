@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -25,11 +26,13 @@ func TestManifests(t *testing.T) {
 	for _, values := range valueFiles(t) {
 		t.Run(filepath.Base(values), func(t *testing.T) {
 			objects := decode(t, render(t, values))
-			daemonSet := one[*appsv1.DaemonSet](t, objects)
 			checkNames(t, objects)
+			checkBindings(t, objects)
+			objects = agents(objects)
+			daemonSet := one[*appsv1.DaemonSet](t, objects)
 			checkSelectors(t, objects, daemonSet)
 			checkPod(t, daemonSet.Spec.Template.Spec)
-			checkRights(t, one[*rbacv1.ClusterRole](t, objects))
+			checkRights(t, objects)
 			for _, class := range all[*storagev1.StorageClass](objects) {
 				if class.Provisioner != "kubernetes.io/no-provisioner" || class.VolumeBindingMode == nil ||
 					*class.VolumeBindingMode != storagev1.VolumeBindingWaitForFirstConsumer {
@@ -45,7 +48,7 @@ func checkNames(t *testing.T, objects []metav1.Object) {
 	t.Helper()
 	seen := map[string]bool{}
 	for _, object := range objects {
-		name := reflect.TypeOf(object).String() + " " + object.GetName()
+		name := reflect.TypeOf(object).String() + " " + object.GetNamespace() + " " + object.GetName()
 		if object.GetName() == "" || seen[name] {
 			t.Errorf("%s is there twice, or has no name", name)
 		}
@@ -133,9 +136,9 @@ func allowedDirs(args []string) []string {
 	return dirs
 }
 
-// checkRights holds the agent's rights to the ones it is known to need. The
-// template has the reason beside each.
-func checkRights(t *testing.T, role *rbacv1.ClusterRole) {
+// checkRights holds the agent's rights to the ones it is known to need for its
+// configuration. The template has the reason beside each.
+func checkRights(t *testing.T, objects []metav1.Object) {
 	t.Helper()
 	want := map[string]string{
 		"/persistentvolumes":            "create delete get list patch watch",
@@ -143,29 +146,78 @@ func checkRights(t *testing.T, role *rbacv1.ClusterRole) {
 		"/nodes":                        "get",
 		"/events":                       "create",
 	}
+	file := one[*corev1.ConfigMap](t, objects).Data[filepath.Base(api.ConfigFile)]
+	if strings.Contains(file, "startupTaint:") {
+		want["/nodes"] = "get update"
+	}
+	if got := rights(one[*rbacv1.ClusterRole](t, objects).Rules); !maps.Equal(got, want) {
+		t.Errorf("rights of the agent: %v, want %v", got, want)
+	}
+	want = nil
+	if strings.Contains(file, "job: true") {
+		want = map[string]string{"batch/jobs": "create delete get list watch"}
+	}
+	var got map[string]string
+	for _, role := range all[*rbacv1.Role](objects) {
+		got = rights(role.Rules)
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("rights of the agent in its namespace: %v, want %v", got, want)
+	}
+}
+
+// rights returns the sorted verbs of each group and resource.
+func rights(rules []rbacv1.PolicyRule) map[string]string {
 	got := map[string]string{}
-	for _, rule := range role.Rules {
+	for _, rule := range rules {
 		for _, group := range rule.APIGroups {
 			for _, resource := range rule.Resources {
 				got[group+"/"+resource] = strings.Join(slices.Sorted(slices.Values(rule.Verbs)), " ")
 			}
 		}
 	}
-	if !maps.Equal(got, want) {
-		t.Errorf("rights of the agent: %v, want %v", got, want)
+	return got
+}
+
+// checkBindings holds every binding to a role and an account that are rendered
+// with it, or to an account that somebody else makes.
+func checkBindings(t *testing.T, objects []metav1.Object) {
+	t.Helper()
+	names := map[string]bool{}
+	for _, object := range objects {
+		names[fmt.Sprintf("%T %s %s", object, object.GetNamespace(), object.GetName())] = true
+	}
+	check := func(in string, ref rbacv1.RoleRef, subjects []rbacv1.Subject) {
+		if !names[fmt.Sprintf("*v1.%s %s %s", ref.Kind, in, ref.Name)] {
+			t.Errorf("a binding names the %s %s %s, which is not there", ref.Kind, in, ref.Name)
+		}
+		for _, s := range subjects {
+			made := len(all[*corev1.ServiceAccount](objects)) > 0
+			if made && !names[fmt.Sprintf("*v1.%s %s %s", s.Kind, s.Namespace, s.Name)] {
+				t.Errorf("a binding names the %s %s %s, which is not there", s.Kind, s.Namespace, s.Name)
+			}
+		}
+	}
+	for _, b := range all[*rbacv1.ClusterRoleBinding](objects) {
+		check("", b.RoleRef, b.Subjects)
+	}
+	for _, b := range all[*rbacv1.RoleBinding](objects) {
+		check(b.Namespace, b.RoleRef, b.Subjects)
 	}
 }
 
-// TestEveryRightHasAReason reads the template: a comment stands before each rule.
+// TestEveryRightHasAReason reads the templates: a comment stands before each rule.
 func TestEveryRightHasAReason(t *testing.T) {
-	data, err := os.ReadFile("helm/berth/templates/rbac.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(string(data), "\n")
-	for i, line := range lines {
-		if strings.HasPrefix(line, "  - apiGroups:") && !strings.HasPrefix(lines[i-1], "  # ") {
-			t.Errorf("rbac.yaml:%d: no reason before this rule", i+1)
+	for _, file := range []string{"rbac.yaml", "controller/rbac.yaml"} {
+		data, err := os.ReadFile("helm/berth/templates/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(string(data), "\n")
+		for i, line := range lines {
+			if strings.HasPrefix(line, "  - apiGroups:") && !strings.HasPrefix(lines[i-1], "  # ") {
+				t.Errorf("%s:%d: no reason before this rule", file, i+1)
+			}
 		}
 	}
 }

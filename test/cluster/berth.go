@@ -63,7 +63,7 @@ func buildBerth(ctx context.Context, root, dir string) (state.Image, error) {
 	if err != nil {
 		return state.Image{}, err
 	}
-	img, err := image.Berth(BerthImage, path, program)
+	img, err := image.Berth(BerthImage, path, program, deploy.Links())
 	if err != nil {
 		return state.Image{}, err
 	}

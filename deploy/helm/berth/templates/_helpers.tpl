@@ -28,16 +28,44 @@ app.kubernetes.io/component: agent
 {{- end -}}
 
 {{- define "berth.labels" -}}
-{{- $own := include "berth.selector" . | fromYaml -}}
+{{- include "berth.addLabels" (list . (include "berth.selector" .)) -}}
+{{- end -}}
+
+{{/* A list of the root and a component's selector: the labels of its objects. */}}
+{{- define "berth.addLabels" -}}
+{{- $own := index . 1 | fromYaml -}}
+{{- with index . 0 -}}
 {{- $_ := set $own "app.kubernetes.io/version" (.Chart.AppVersion | toString) -}}
 {{- $_ := set $own "app.kubernetes.io/managed-by" .Release.Service -}}
 {{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") -}}
 {{- toYaml (merge $own .Values.commonLabels) -}}
 {{- end -}}
+{{- end -}}
 
 {{- define "berth.podLabels" -}}
 {{- $own := include "berth.selector" . | fromYaml -}}
 {{- toYaml (merge $own .Values.podLabels .Values.commonLabels) -}}
+{{- end -}}
+
+{{/* A class: where the agent sees its directory. */}}
+{{- define "berth.mountDir" -}}
+{{- .mountDir | default .hostDir -}}
+{{- end -}}
+
+{{/* The directories of the classes. Classes may divide one, which is mounted once. */}}
+{{- define "berth.mounts" -}}
+{{- $mounts := list -}}
+{{- range .Values.classes -}}
+{{- $mounts = append $mounts (dict "hostDir" .hostDir "mountDir" (include "berth.mountDir" .)) -}}
+{{- end -}}
+{{- toYaml (uniq $mounts) -}}
+{{- end -}}
+
+{{/* Does a class wipe in Jobs? */}}
+{{- define "berth.jobs" -}}
+{{- range .Values.classes -}}
+{{- if dig "wipe" "job" false . -}}yes{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "berth.serviceAccount" -}}

@@ -10,6 +10,7 @@ a mistake stops helm, and does not wait for the agents' logs. */}}
 {{- end -}}
 {{- $_ := set $names .name true -}}
 {{- include "berth.validateModes" . -}}
+{{- include "berth.validateWipe" . -}}
 {{- if dig "storageClass" "default" false . -}}
 {{- if $default -}}
 {{- fail (printf "classes: %q and %q are both the default StorageClass; one at most" $default .name) -}}
@@ -19,9 +20,11 @@ a mistake stops helm, and does not wait for the agents' logs. */}}
 {{- range $field, $dir := include "berth.dirs" . | fromYaml -}}
 {{- include "berth.validateDir" (list $class.name $field $dir) -}}
 {{- range $other := slice $.Values.classes 0 $i -}}
+{{- if not (include "berth.shareDir" (list $class $other)) -}}
 {{- range $otherField, $otherDir := include "berth.dirs" $other | fromYaml -}}
 {{- if include "berth.overlap" (list $dir $otherDir) -}}
-{{- fail (printf "classes: %s %s of %q overlaps %s %s of %q; each class needs a directory of its own" $field $dir $class.name $otherField $otherDir $other.name) -}}
+{{- fail (printf "classes: %s %s of %q overlaps %s %s of %q; each class needs a directory of its own, or the same hostDir and mountDir with a namePattern in each" $field $dir $class.name $otherField $otherDir $other.name) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -48,6 +51,24 @@ a mistake stops helm, and does not wait for the agents' logs. */}}
 {{- end -}}
 {{- end -}}
 
+{{/* A class. Fields of its wipe that need or exclude each other. */}}
+{{- define "berth.validateWipe" -}}
+{{- $wipe := .wipe | default dict -}}
+{{- $method := $wipe.method | default "Erase" -}}
+{{- if and (eq $method "Command") (not $wipe.command) -}}
+{{- fail (printf "classes: %q: wipe.method Command needs wipe.command" .name) -}}
+{{- end -}}
+{{- if and $wipe.command (ne $method "Command") -}}
+{{- fail (printf "classes: %q: wipe.command is for wipe.method Command; with %s, leave it out" .name $method) -}}
+{{- end -}}
+{{- if and $wipe.passes (not (has $method (list "Zero" "Shred"))) -}}
+{{- fail (printf "classes: %q: wipe.passes is for wipe.method Zero and Shred; with %s, leave it out" .name $method) -}}
+{{- end -}}
+{{- if and $wipe.timeout (ne $method "Command") (not $wipe.job) -}}
+{{- fail (printf "classes: %q: wipe.timeout is for wipe.method Command and for wipe.job; else leave it out" .name) -}}
+{{- end -}}
+{{- end -}}
+
 {{/* A class's directories by their fields. */}}
 {{- define "berth.dirs" -}}
 {{- $dirs := dict "hostDir" .hostDir -}}
@@ -57,8 +78,16 @@ a mistake stops helm, and does not wait for the agents' logs. */}}
 {{- toYaml $dirs -}}
 {{- end -}}
 
+{{/* A list of two classes: do they divide one directory by name? */}}
+{{- define "berth.shareDir" -}}
+{{- $a := index . 0 -}}
+{{- $b := index . 1 -}}
+{{- if and $a.namePattern $b.namePattern (eq $a.hostDir $b.hostDir) (eq (include "berth.mountDir" $a) (include "berth.mountDir" $b)) -}}yes{{- end -}}
+{{- end -}}
+
 {{/* A list of class, field, directory. Refuses directories whose entries are the
-system's own: to publish and wipe them would be to wipe the node. */}}
+system's own: to publish and wipe them would be to wipe the node. Links to devices
+may lie in /dev/disk/ and /dev/mapper. */}}
 {{- define "berth.validateDir" -}}
 {{- $class := index . 0 -}}
 {{- $field := index . 1 -}}
@@ -67,7 +96,7 @@ system's own: to publish and wipe them would be to wipe the node. */}}
 {{- fail (printf "classes: %q: %s %s is to be written as %s" $class $field $dir (clean $dir)) -}}
 {{- end -}}
 {{- range $system := list "/bin" "/boot" "/dev" "/etc" "/lib" "/lib32" "/lib64" "/libx32" "/proc" "/run" "/sbin" "/sys" "/usr" "/var/lib/berth" "/var/lib/containerd" "/var/lib/containers" "/var/lib/docker" "/var/lib/etcd" "/var/lib/kubelet" "/var/log" "/var/run" -}}
-{{- if include "berth.overlap" (list $dir $system) -}}
+{{- if and (include "berth.overlap" (list $dir $system)) (not (regexMatch "^/dev/(mapper(/|$)|disk/)" $dir)) -}}
 {{- fail (printf "classes: %q: %s %s overlaps the system's %s; use a directory of its own, such as /mnt/disks" $class $field $dir $system) -}}
 {{- end -}}
 {{- end -}}

@@ -6,10 +6,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/berth-storage/berth/deploy"
 )
 
 func TestWriteIsReproducible(t *testing.T) {
@@ -67,6 +70,51 @@ func TestWriteIsReproducible(t *testing.T) {
 	}
 	if names["bin/"] != tar.TypeDir || names["bin/program"] != tar.TypeReg || names["sh"] != tar.TypeSymlink {
 		t.Errorf("the layer holds %v", names)
+	}
+}
+
+// The image answers under every path that manifests for the established static
+// provisioner name, and started with no arguments it gets none.
+func TestBerth(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "berth")
+	if err := os.WriteFile(program, []byte("program"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	img, err := Berth("localhost/berth:dev", "root.tar", program, deploy.Links())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := img.Config; !slices.Equal(c.Entrypoint, []string{deploy.Binary}) || len(c.Cmd) != 0 {
+		t.Errorf("it starts %q %q", c.Entrypoint, c.Cmd)
+	}
+	r, err := img.Layers[len(img.Layers)-1]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	links, seen := map[string]string{}, map[string]bool{".": true, "usr/local/bin": true}
+	for tr := tar.NewReader(r); ; {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Clean(h.Name)
+		if !seen[filepath.Dir(name)] {
+			t.Errorf("%s comes before its directory", name)
+		}
+		seen[name] = true
+		links["/"+name] = h.Linkname
+	}
+	if _, ok := links[deploy.Binary]; !ok || links["/scripts/shred.sh"] == "" {
+		t.Errorf("the layer holds %v", links)
+	}
+	for _, link := range deploy.Links() {
+		if links[link] != deploy.Binary {
+			t.Errorf("%s links to %q, want %s", link, links[link], deploy.Binary)
+		}
 	}
 }
 

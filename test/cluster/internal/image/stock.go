@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/berth-storage/berth/deploy"
 )
 
 // architecture of every image: the machine's.
@@ -60,19 +62,36 @@ func Busybox(ctx context.Context, name, program string) (Image, error) {
 	}}, nil
 }
 
-// Berth is the agent's image: Debian's tools as one layer, the program as
-// another, so that a new build replaces only the second.
-func Berth(name, root, program string) (Image, error) {
+// Berth is Berth's image: Debian's tools as one layer, the program and links to
+// it as another, so that a new build replaces only the second. The links are
+// absolute paths. As with deploy/image/Dockerfile, there is no default command.
+func Berth(name, root, program string, links []string) (Image, error) {
 	data, err := os.ReadFile(program)
 	if err != nil {
 		return Image{}, fmt.Errorf("assembling image %s: %w", name, err)
 	}
-	layer, err := EntryLayer([]Entry{{Name: "usr/local/bin/" + filepath.Base(program), Mode: 0o755, Data: data}})
+	layer, err := EntryLayer(berthEntries(data, links))
 	if err != nil {
 		return Image{}, err
 	}
 	return Image{Name: name, Layers: []Layer{FileLayer(root), layer}, Config: v1.Config{
-		Entrypoint: []string{"/usr/local/bin/berth"}, Cmd: []string{"agent"}, // as in deploy/image/Dockerfile
-		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+		Entrypoint: []string{deploy.Binary},
+		Env:        []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 	}}, nil
+}
+
+// berthEntries is the layer with the program, the links to it, and the
+// directories of those that lie in one that Debian does not have.
+func berthEntries(program []byte, links []string) []Entry {
+	entries := []Entry{{Name: deploy.Binary[1:], Mode: 0o755, Data: program}}
+	made := map[string]bool{".": true}
+	for _, link := range links {
+		link = strings.TrimPrefix(link, "/")
+		if dir := filepath.Dir(link); !made[dir] {
+			made[dir] = true
+			entries = append(entries, Entry{Name: dir + "/", Mode: 0o755})
+		}
+		entries = append(entries, Entry{Name: link, Mode: 0o777, Link: deploy.Binary})
+	}
+	return entries
 }

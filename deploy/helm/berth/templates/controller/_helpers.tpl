@@ -1,0 +1,26 @@
+{{- define "berth.controller" -}}
+{{- printf "%s-controller" (include "berth.fullname" .) -}}
+{{- end -}}
+
+{{/* Not nameOverride: with compatibility it names the agent's pods, which are then
+found without a component. */}}
+{{- define "berth.controllerSelector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: controller
+{{- end -}}
+
+{{- define "berth.controllerLabels" -}}
+{{- include "berth.addLabels" (list . (include "berth.controllerSelector" .)) -}}
+{{- end -}}
+
+{{/* The StorageClasses whose volumes the controller looks at. */}}
+{{- define "berth.controllerClasses" -}}
+{{- $names := .Values.controller.storageClassNames -}}
+{{- if not $names -}}
+{{- range .Values.classes -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- end -}}
+{{- join "," $names -}}
+{{- end -}}
