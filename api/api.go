@@ -50,6 +50,18 @@ const (
 	ReasonForeignVolume   = "ForeignVolume"
 )
 
+// The environment of a command that erases a volume: a class's own, and
+// `berth clean`. The first two are the established provisioner's names.
+const (
+	// EnvDevice is the path of the block device to erase.
+	EnvDevice = "LOCAL_PV_BLKDEVICE"
+	// EnvFilesystem is the path of the mounted directory to empty.
+	EnvFilesystem = "LOCAL_PV_FILESYSTEM"
+	// EnvIdentity is the identity of what is to be erased. `berth clean` erases
+	// nothing else.
+	EnvIdentity = "BERTH_IDENTITY"
+)
+
 // Standard paths on a node.
 const (
 	StateDir   = "/var/lib/berth"

@@ -209,3 +209,16 @@ func TestCompatNative(t *testing.T) {
 		}
 	}
 }
+
+// TestCompatNotes reads what a person sees after the upgrade.
+func TestCompatNotes(t *testing.T) {
+	out, err := runHelm(t, "install", "disks", "helm/berth", "--namespace", "kube-system", "--dry-run=client", "--values", compat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, notes, _ := bytes.Cut(out, []byte("NOTES:"))
+	const want = "kubectl -n kube-system rollout status daemonset/disks-local-static-provisioner\n"
+	if !bytes.Contains(notes, []byte(want)) || bytes.Contains(notes, []byte("berth-agent")) {
+		t.Errorf("the notes lack %q, or speak of the chart's own agent:\n%s", want, notes)
+	}
+}

@@ -9,23 +9,25 @@ import (
 	"testing"
 )
 
-// TestInstallPage holds docs/install.md to the chart: its example must install,
+// TestInstallPage holds docs/install.md to the chart: its examples must install,
 // its line for kubectl apply must find the image, its values must exist.
 func TestInstallPage(t *testing.T) {
 	page, err := os.ReadFile("../docs/install.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	example := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindSubmatch(page)
-	if example == nil {
-		t.Fatal("the page has no example of values")
+	examples := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(page, -1)
+	if len(examples) < 3 {
+		t.Fatalf("the page has %d examples of values", len(examples))
 	}
-	values := filepath.Join(t.TempDir(), "values.yaml")
-	if err := os.WriteFile(values, example[1], 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := agentConfig(t, values); err != nil {
-		t.Error(err)
+	for _, example := range examples {
+		values := filepath.Join(t.TempDir(), "values.yaml")
+		if err := os.WriteFile(values, example[1], 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := agentConfig(t, values); err != nil {
+			t.Errorf("%s%v", example[1], err)
+		}
 	}
 
 	manifest, err := os.ReadFile("berth.yaml")

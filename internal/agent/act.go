@@ -216,21 +216,30 @@ func (a *Agent) wipe(ctx context.Context, id volume.ID, s *situation, r volume.R
 	if err != nil {
 		return halt, fmt.Errorf("%w: %w", errDisk, err)
 	}
-	a.log.Info("wiped and verified", "pv", r.PV.Name, "volume", r.ID, "disk", r.Identity, "method", result.Method,
+	message := "wiped and verified"
+	if result.Method == methodCommand {
+		message = "wiped, as its command says"
+	}
+	a.log.Info(message, "pv", r.PV.Name, "volume", r.ID, "disk", r.Identity, "method", result.Method,
 		"entries", result.Entries, "bytes", result.Bytes, "seconds", time.Since(started).Seconds())
-	r.State, r.Offset = volume.Wiped, 0
+	r.State, r.Offset, r.OffsetOf = volume.Wiped, 0, ""
 	return goOn, a.keep(r)
 }
 
 // erase does the erasing, as the volume's class wants it. It notes in r how far
 // it has come.
 func (a *Agent) erase(ctx context.Context, s *situation, r *volume.Record) (wipeResult, error) {
+	if of := offsetOf(s.slot); r.OffsetOf != of {
+		r.Offset, r.OffsetOf = 0, of
+	}
+	pv, id := r.PV.Name, r.ID
 	return a.machine.Wipe(ctx, s.slot.class, wipeJob{
 		Entry: s.slot.entry, Identity: r.Identity, Root: r.Root, Offset: r.Offset,
 		Reached: func(offset int64) error {
 			r.Offset = offset
 			return a.keep(*r)
 		},
+		Output: func(line string) { a.log.Info("cleaner", "pv", pv, "volume", id, "line", line) },
 	})
 }
 

@@ -20,7 +20,7 @@ import (
 	"github.com/berth-storage/berth/internal/config"
 )
 
-var testClass = config.Class{Name: "fast", HostDir: "/mnt/disks", MountDir: "/mnt/disks", VolumeMode: config.Filesystem, AccessMode: config.ReadWriteOnce, NamePattern: "*"}
+var testClass = config.Class{Name: "fast", HostDir: "/mnt/disks", MountDir: "/mnt/disks", VolumeMode: config.Filesystem, AccessMode: config.ReadWriteOnce, NamePattern: "*", Wipe: config.DefaultWipe}
 
 // start begins a life of the agent that dies at the given step.
 func (w *world) start(t *testing.T, dieAt int, after bool) (a *Agent, stop func()) {

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,11 +12,9 @@ import (
 
 	"github.com/berth-storage/berth/internal/config"
 	"github.com/berth-storage/berth/internal/disk"
-	"github.com/berth-storage/berth/internal/host"
 	"github.com/berth-storage/berth/internal/inventory"
 	"github.com/berth-storage/berth/internal/publish"
 	"github.com/berth-storage/berth/internal/volume"
-	"github.com/berth-storage/berth/internal/wipe"
 )
 
 // localMachine is the machine that the agent runs on.
@@ -176,14 +173,11 @@ func inspectMount(c config.Class, e entry) (*volume.Disk, string, error) {
 }
 
 func identityOfMount(fd int, m disk.Mount, class, name string) (disk.ID, error) {
-	uuid, err := disk.FilesystemUUID(fd, m)
-	if err != nil {
-		return "", err
+	id, err := disk.FilesystemIDOfFD(fd, m)
+	if err == nil && id == "" {
+		id = disk.WeakID(m.FSType, class, name)
 	}
-	if uuid == "" {
-		return disk.WeakID(m.FSType, class, name), nil
-	}
-	return disk.FilesystemID(uuid, m.Root), nil
+	return id, err
 }
 
 func inspectDevice(c config.Class, e entry) (*volume.Disk, error) {
@@ -216,69 +210,4 @@ func (localMachine) Empty(c config.Class, e entry, identity disk.ID) (bool, erro
 		return false, err
 	}
 	return disk.Empty(f)
-}
-
-// Wipe implements machine.
-func (localMachine) Wipe(ctx context.Context, c config.Class, w wipeJob) (wipeResult, error) {
-	path := filepath.Join(c.MountDir, w.Entry.Name)
-	if w.Entry.Kind == kindDevice {
-		return wipeDevice(ctx, c, w, path)
-	}
-	t, err := host.OpenTree(path, proveMount(c, w.Entry, w.Identity))
-	if err != nil {
-		return wipeResult{}, err
-	}
-	defer t.Shut()
-	var o wipe.ContentsOptions
-	if w.Root != nil {
-		o.Owner = *w.Root
-	}
-	r, err := wipe.Contents(ctx, t, o)
-	return wipeResult{Method: string(r.Method), Entries: r.Entries}, err
-}
-
-func wipeDevice(ctx context.Context, c config.Class, w wipeJob, path string) (wipeResult, error) {
-	device, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return wipeResult{}, err
-	}
-	b, err := host.OpenBlock(device, func(fd int) error {
-		major, minor, err := disk.DeviceOfFD(fd)
-		if err != nil {
-			return err
-		}
-		facts, err := disk.ReadBlock(sys, major, minor)
-		if err != nil {
-			return err
-		}
-		return same(identityOfDevice(facts, c.Name, w.Entry.Name), w.Identity)
-	})
-	if err != nil {
-		return wipeResult{}, err
-	}
-	defer b.Close()
-	r, err := wipe.Block(ctx, b, wipe.BlockOptions{From: w.Offset, Checkpoint: w.Reached})
-	return wipeResult{Method: string(r.Method), Bytes: r.Bytes}, err
-}
-
-// proveMount returns a check that an open directory is the root of the mount
-// that was inspected, and that its filesystem has this identity.
-func proveMount(c config.Class, e entry, identity disk.ID) func(fd int) error {
-	return func(fd int) error {
-		if err := disk.CheckMount(fd, e.Mount); err != nil {
-			return err
-		}
-		now, err := identityOfMount(fd, e.Mount, c.Name, e.Name)
-		if err != nil {
-			return err
-		}
-		return same(now, identity)
-	}
-}
-
-func same(now, want disk.ID) error {
-	if now != want {
-		return fmt.Errorf("it is %s, not %s; nothing was written", now, want)
-	}
-	return nil
 }

@@ -57,14 +57,17 @@ type wipeJob struct {
 	Entry    entry
 	Identity disk.ID
 	Root     *disk.Owner // to give the directory back to; nil leaves the owner as it is
-	Offset   int64       // bytes of a block device that an earlier run has overwritten
-	// Reached is called now and then with the bytes overwritten so far.
+	Offset   int64       // how far an earlier run of the same wipe of a block device has come
+	// Reached is called now and then with how far this one has come, in bytes
+	// over all passes.
 	Reached func(offset int64) error
+	// Output gets each line that a command prints.
+	Output func(line string)
 }
 
 // wipeResult is what a wipe did.
 type wipeResult struct {
-	Method  string // contents, discard or zero
+	Method  string // contents, discard, zero, shred, signatures or command
 	Entries int64
 	Bytes   int64
 }

@@ -49,17 +49,20 @@ type WipeMethod string
 // The wipe methods.
 const (
 	// WipeErase discards where the device then reads zeros, else overwrites with
-	// zeros, and reads everything back.
+	// zeros, and reads back: all of a device up to 1 GiB, of a larger one 1 GiB,
+	// at both ends and in samples between them.
 	WipeErase WipeMethod = "Erase"
-	// WipeZero overwrites with zeros, Passes times, and reads everything back.
+	// WipeZero overwrites with zeros, Passes times, and reads back as WipeErase.
 	WipeZero WipeMethod = "Zero"
 	// WipeShred overwrites with random bytes, Passes times, then with zeros, and
-	// reads everything back.
+	// reads back as WipeErase.
 	WipeShred WipeMethod = "Shred"
-	// WipeSignatures erases what tells that there is a filesystem or a partition
-	// table, and leaves the data: it is quick, and the next tenant can find it.
+	// WipeSignatures discards the device if it can, overwrites with zeros where
+	// something tells of a filesystem or a partition table, and reads that back.
+	// It is quick, and what the device does not discard the next tenant can find.
 	WipeSignatures WipeMethod = "Signatures"
-	// WipeCommand runs Command and takes its exit status for the result.
+	// WipeCommand runs Command and takes its exit status for the result, as
+	// Berth cannot know what it does.
 	WipeCommand WipeMethod = "Command"
 )
 

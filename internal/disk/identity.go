@@ -17,6 +17,17 @@ type ID string
 // Weak reports whether the identity rests on a name instead of the medium.
 func (id ID) Weak() bool { return strings.HasPrefix(string(id), "weak:") }
 
+// Expect returns an error unless the identity read now is this one.
+func (id ID) Expect(now ID) error {
+	switch now {
+	case id:
+		return nil
+	case "":
+		return fmt.Errorf("it has no identity of its own, and is not %s", id)
+	}
+	return fmt.Errorf("it is %s, not %s", now, id)
+}
+
 // FilesystemID is the identity of directory root of the filesystem with this
 // UUID.
 func FilesystemID(uuid, root string) ID {

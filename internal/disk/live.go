@@ -35,6 +35,15 @@ func DeviceOfFD(fd int) (major, minor int, err error) {
 	return int(unix.Major(st.Rdev)), int(unix.Minor(st.Rdev)), nil
 }
 
+// ReadBlockFD is ReadBlock for an open block device.
+func ReadBlockFD(sys fs.FS, fd int) (Block, error) {
+	major, minor, err := DeviceOfFD(fd)
+	if err != nil {
+		return Block{}, err
+	}
+	return ReadBlock(sys, major, minor)
+}
+
 // Usage is the size of a mounted filesystem, in bytes.
 type Usage struct {
 	TotalBytes int64
@@ -98,6 +107,16 @@ func mountIDOfFD(fd int) (uint64, error) {
 		return 0, errors.New("reading mount id: the kernel does not tell it; Linux 5.8 is needed")
 	}
 	return st.Mnt_id, nil
+}
+
+// FilesystemIDOfFD returns the identity of what an open directory on the mount m is the
+// root of, "" when it has none of its own.
+func FilesystemIDOfFD(fd int, m Mount) (ID, error) {
+	uuid, err := FilesystemUUID(fd, m)
+	if err != nil || uuid == "" {
+		return "", err
+	}
+	return FilesystemID(uuid, m.Root), nil
 }
 
 // uuidIoctl is FS_IOC_GETFSUUID, _IOR(0x15, 0, struct fsuuid2) of Linux

@@ -41,7 +41,7 @@ func OpenBlock(path string, check func(fd int) error) (*Block, error) {
 	}
 	if err := check(fd); err != nil {
 		unix.Close(fd)
-		return nil, fmt.Errorf("checking device %q: %w", path, err)
+		return nil, fmt.Errorf("checking device %q, nothing was written: %w", path, err)
 	}
 	return &Block{fd: fd, path: path, size: int64(size)}, nil
 }
@@ -54,12 +54,8 @@ func openBlock(path string) (int, error) {
 		return -1, err
 	}
 	defer unix.Close(handle)
-	var st unix.Stat_t
-	if err := unix.Fstat(handle, &st); err != nil {
+	if err := isBlock(handle); err != nil {
 		return -1, err
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFBLK {
-		return -1, ErrNotBlock
 	}
 	// The very node that was looked at, whatever has its path by now.
 	const flags = unix.O_RDWR | unix.O_EXCL | unix.O_DIRECT | unix.O_CLOEXEC
@@ -83,6 +79,17 @@ func openBlock(path string) (int, error) {
 		return -1, err
 	}
 	return fd, nil
+}
+
+func isBlock(handle int) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(handle, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFBLK {
+		return ErrNotBlock
+	}
+	return nil
 }
 
 // Path is the path that the device was opened by.

@@ -32,6 +32,16 @@ func (b *Block) Discard(off, length int64) error {
 	}
 }
 
+// Trim tells the device that length bytes at off are not needed any more. What
+// they read as from then on is not known; nothing may rest on it.
+func (b *Block) Trim(off, length int64) error {
+	args := [2]uint64{uint64(off), uint64(length)}
+	if err := ioctl(b.fd, unix.BLKDISCARD, &args[0]); err != nil {
+		return fmt.Errorf("trimming %d bytes at %d of %q: %w", length, off, b.path, err)
+	}
+	return nil
+}
+
 // WriteAt writes all of buf, which must be of Aligned, at off.
 func (b *Block) WriteAt(buf []byte, off int64) (int, error) {
 	done := 0

@@ -68,7 +68,7 @@ func OpenTree(path string, check func(fd int) error) (*Tree, error) {
 	}
 	if err := check(fd); err != nil {
 		unix.Close(fd)
-		return nil, fmt.Errorf("checking directory %q: %w", path, err)
+		return nil, fmt.Errorf("checking directory %q, nothing was written: %w", path, err)
 	}
 	return t, nil
 }

@@ -17,7 +17,7 @@ import (
 func fullRecord() Record {
 	return Record{ID: IDOf(testIdentity), Identity: testIdentity, Class: "fast", Entry: "d 1\n", State: Used,
 		PV: PVRef{Name: "pv1", UID: "u1", Version: "7", Leaving: true}, Claim: &Claim{"ns", "a", "ca"},
-		Root: &disk.Owner{UID: 1, GID: 2, Mode: 0o3755}, Offset: 4096, Reason: "because"}
+		Root: &disk.Owner{UID: 1, GID: 2, Mode: 0o3755}, Offset: 4096, OffsetOf: "Erase", Reason: "because"}
 }
 
 func open(t *testing.T, dir string) *Journal {

@@ -58,10 +58,11 @@ type Record struct {
 	Entry    string      `json:"entry"` // name in the class's discovery directory
 	State    State       `json:"state"`
 	PV       PVRef       `json:"pv"`
-	Claim    *Claim      `json:"claim,omitempty"`  // the last one
-	Root     *disk.Owner `json:"root,omitempty"`   // of a directory, before its first claim
-	Offset   int64       `json:"offset,omitempty"` // bytes of a block device that a wipe has overwritten
-	Reason   string      `json:"reason,omitempty"` // why it is quarantined
+	Claim    *Claim      `json:"claim,omitempty"`    // the last one
+	Root     *disk.Owner `json:"root,omitempty"`     // of a directory, before its first claim
+	Offset   int64       `json:"offset,omitempty"`   // how far the wipe of a block device has come, in bytes over all its passes
+	OffsetOf string      `json:"offsetOf,omitempty"` // which wipe that is
+	Reason   string      `json:"reason,omitempty"`   // why it is quarantined
 }
 
 // with returns a copy of the record in another state.

@@ -12,14 +12,19 @@ import (
 // BlockOptions are the choices of Block.
 type BlockOptions struct {
 	// Method is MethodDiscard, which becomes MethodZero where the device does
-	// not guarantee zeroes; or MethodZero. Empty is MethodDiscard.
+	// not guarantee zeroes; MethodZero, MethodShred or MethodSignatures. Empty
+	// is MethodDiscard.
 	Method Method
+	// Passes is how often MethodZero writes zeroes, and how often MethodShred
+	// writes random bytes before its zeroes; 1 when zero. Others have no passes.
+	Passes int
 	// From is the offset in bytes to go on from: one that Checkpoint got in an
-	// earlier call for the same device and Method.
+	// earlier call for the same device, size, Method and Passes. It counts the
+	// bytes of all passes, up to Total.
 	From int64
 	// Checkpoint, if not nil, is called with the offset in bytes up to which
-	// the device is erased, after that is safe from a loss of power. An error
-	// ends the wipe.
+	// the work is done, after that is safe from a loss of power. It tells the
+	// progress too. An error ends the wipe.
 	Checkpoint func(off int64) error
 	// Full reads all of the device back, and not samples only: see samples.
 	Full bool
@@ -27,11 +32,16 @@ type BlockOptions struct {
 	step int64 // bytes between checkpoints, where a test wants fewer than the constants below
 }
 
+// Total is the offset at which the last pass over a device of size bytes ends.
+func (o BlockOptions) Total(size int64) int64 {
+	return size * int64(len(o.passes()))
+}
+
 const (
-	// discardStep and zeroStep bound how long a cancellation waits, and what
-	// is done again after a crash.
+	// discardStep and writeStep bound what is done again after a crash, and
+	// discardStep how long a cancellation waits.
 	discardStep = int64(1) << 30
-	zeroStep    = int64(256) << 20
+	writeStep   = int64(256) << 20
 	// bufferBytes is the size of one direct write or read: large enough for
 	// any disk's full rate.
 	bufferBytes = 4 << 20
@@ -42,6 +52,7 @@ type device interface {
 	Path() string
 	Size() int64
 	Discard(off, length int64) error
+	Trim(off, length int64) error
 	WriteAt(buf []byte, off int64) (int, error)
 	ReadAt(buf []byte, off int64) (int, error)
 	Sync() error
@@ -52,9 +63,10 @@ type device interface {
 var _ device = (*host.Block)(nil)
 
 // Block erases the device, syncs it, and reads it back. A device that does not
-// read as zeroes afterwards is ErrNotZero. On an error the device is to be
-// taken as not wiped; the call may be made again, from the last checkpoint or
-// from the start. Result is valid on an error too.
+// read as zeroes afterwards is ErrNotZero. MethodSignatures reads back what it
+// has written only, and then looks for a filesystem, which is ErrSignature. On
+// an error the device is to be taken as not wiped; the call may be made again,
+// from the last checkpoint or from the start. Result is valid on an error too.
 func Block(ctx context.Context, b *host.Block, o BlockOptions) (Result, error) {
 	return block(ctx, b, o)
 }
@@ -67,15 +79,12 @@ func block(ctx context.Context, b device, o BlockOptions) (result Result, err er
 			err = fmt.Errorf("wiping %q: %w", b.Path(), err)
 		}
 	}()
+	if o.Method == "" {
+		o.Method = MethodDiscard
+	}
 	result.Method = o.Method
-	if result.Method == "" {
-		result.Method = MethodDiscard
-	}
-	if result.Method != MethodDiscard && result.Method != MethodZero {
-		return result, fmt.Errorf("no method %q for a device", o.Method)
-	}
-	if o.From < 0 || o.From > b.Size() || o.From%bufferBytes != 0 && o.From != b.Size() {
-		return result, fmt.Errorf("no checkpoint at %d of %d bytes", o.From, b.Size())
+	if err := o.check(b.Size()); err != nil {
+		return result, err
 	}
 	// What others wrote through the page cache goes to the device first, lest
 	// it goes there after the zeroes.
@@ -94,68 +103,69 @@ func block(ctx context.Context, b device, o BlockOptions) (result Result, err er
 		if err := b.ForgetPartitions(); err != nil {
 			return err
 		}
-		return verifyBlock(ctx, b, o.Full, buf, &result)
+		if o.Method == MethodSignatures {
+			return verifySignatures(ctx, b, buf, &result)
+		}
+		return verifyBlock(ctx, b, samples(b.Size(), o.Full), buf, &result)
 	})
 	return result, err
 }
 
-// eraseBlock goes over the device in steps, each made durable before it is
-// reported. The buffer has zeroes.
-func eraseBlock(ctx context.Context, b device, o BlockOptions, buf []byte, result *Result) error {
-	discardStep, zeroStep := discardStep, zeroStep
-	if o.step > 0 {
-		discardStep, zeroStep = o.step, o.step
+// check refuses options before anything is done.
+func (o BlockOptions) check(size int64) error {
+	switch {
+	case o.passes() == nil:
+		return fmt.Errorf("no method %q for a device", o.Method)
+	case o.Passes < 0, o.Passes > 1 && o.Method != MethodZero && o.Method != MethodShred:
+		return fmt.Errorf("no %d passes with method %q", o.Passes, o.Method)
+	case o.From < 0 || o.From > o.Total(size) || size > 0 && o.From%size%bufferBytes != 0:
+		return fmt.Errorf("no checkpoint at %d of %d bytes", o.From, o.Total(size))
 	}
-	for off := o.From; off < b.Size(); {
-		var n int64
-		var err error
-		if result.Method == MethodDiscard {
-			n = min(discardStep, b.Size()-off)
-			err = discard(ctx, b, off, n)
-			if errors.Is(err, host.ErrNoDiscard) {
-				result.Method = MethodZero // from here to the end
-				continue
-			}
-		} else {
-			n = min(zeroStep, b.Size()-off)
-			err = zero(ctx, b, off, n, buf)
+	return nil
+}
+
+// eraseBlock goes over the device in steps, pass after pass. A step is durable
+// before it is reported and before the next one, so that each pass reaches the
+// medium and none is made up for by a later one in the device's cache.
+func eraseBlock(ctx context.Context, b device, o BlockOptions, buf []byte, result *Result) error {
+	size, passes := b.Size(), o.passes()
+	for off, total := o.From, o.Total(size); off < total; {
+		pass, at := &passes[off/size], off%size
+		step := pass.step
+		if o.step > 0 {
+			step = o.step
 		}
-		if err != nil {
+		n := min(step, size-at)
+		err := pass.write(ctx, b, span{at, n}, buf)
+		switch {
+		case errors.Is(err, host.ErrNoDiscard):
+			result.Method = MethodZero // from here to the end
+			*pass = zeroPass
+			continue
+		case errors.Is(err, errNoTrim):
+			n = size - at // the rest of the pass
+		case err != nil:
 			return err
 		}
 		if err := b.Sync(); err != nil {
 			return err
 		}
 		off += n
-		result.Bytes += n
+		if o.Method != MethodSignatures {
+			result.Bytes += n
+		}
 		if o.Checkpoint != nil {
 			if err := o.Checkpoint(off); err != nil {
 				return fmt.Errorf("recording the checkpoint at %d: %w", off, err)
 			}
 		}
 	}
+	if o.Method == MethodSignatures {
+		if err := zeroPlaces(ctx, b, buf, result); err != nil {
+			return err
+		}
+	}
 	// Once more even if nothing was left to do: a checkpoint may be all that
 	// an earlier call came to.
 	return b.Sync()
-}
-
-func discard(ctx context.Context, b device, off, length int64) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return b.Discard(off, length)
-}
-
-func zero(ctx context.Context, b device, off, length int64, buf []byte) error {
-	for done := int64(0); done < length; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		n, err := b.WriteAt(buf[:min(int64(len(buf)), length-done)], off+done)
-		if err != nil {
-			return err
-		}
-		done += int64(n)
-	}
-	return nil
 }

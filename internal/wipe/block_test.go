@@ -21,6 +21,9 @@ type fakeDevice struct {
 	dirty             []byte // another's page cache: written out by DropCache, or at the end of the test
 	noDiscard         bool
 	written           int64 // bytes erased
+	random            int   // writes of other bytes than zeroes
+	unsynced          int   // writes over bytes that were written and not synced yet
+	pending           map[int64]bool
 }
 
 const tenant = 0xa5
@@ -50,9 +53,31 @@ func (d *fakeDevice) Discard(off, length int64) error {
 	})
 }
 
+func (d *fakeDevice) Trim(off, length int64) error {
+	return call0(&d.fault, "Trim", func() error {
+		if d.noDiscard {
+			return unix.EOPNOTSUPP
+		}
+		for i := off; i < off+length; i += 512 {
+			d.volatile[i] = 'd' // a device may return anything
+		}
+		return nil
+	})
+}
+
 func (d *fakeDevice) WriteAt(buf []byte, off int64) (int, error) {
 	return call(&d.fault, "WriteAt", func() (int, error) {
 		d.written += int64(len(buf))
+		if nonZero(buf, make([]byte, len(buf))) >= 0 {
+			d.random++
+		}
+		if d.pending == nil {
+			d.pending = map[int64]bool{}
+		}
+		if d.pending[off] {
+			d.unsynced++
+		}
+		d.pending[off] = true
 		return copy(d.volatile[off:], buf), nil
 	})
 }
@@ -62,7 +87,7 @@ func (d *fakeDevice) ReadAt(buf []byte, off int64) (int, error) {
 }
 
 func (d *fakeDevice) Sync() error {
-	return call0(&d.fault, "Sync", func() error { copy(d.durable, d.volatile); return nil })
+	return call0(&d.fault, "Sync", func() error { copy(d.durable, d.volatile); clear(d.pending); return nil })
 }
 
 func (d *fakeDevice) DropCache() error {
@@ -162,7 +187,9 @@ func TestBlockMethods(t *testing.T) {
 			device.zeroed(t)
 		})
 	}
-	for _, o := range []BlockOptions{{Method: MethodContents}, {From: -bufferBytes}, {From: 512}, {From: 2 * testSize}} {
+	for _, o := range []BlockOptions{{Method: MethodContents}, {From: -bufferBytes}, {From: 512}, {From: 2 * testSize},
+		{Passes: 2}, {Method: MethodSignatures, Passes: 2}, {Method: MethodZero, Passes: -1},
+		{Method: MethodZero, Passes: 2, From: testSize + 512}, {Method: MethodShred, Passes: 2, From: 4 * testSize}} {
 		device := newDevice(testSize)
 		if _, err := block(t.Context(), device, o); err == nil || device.calls != 0 {
 			t.Errorf("%+v: %v after %d calls, want it refused", o, err, device.calls)

@@ -71,15 +71,18 @@ func write(t *testing.T, path, text string) string {
 	return path
 }
 
-// run runs a command, and skips the test if it is not installed.
-func run(t *testing.T, name string, args ...string) {
+// run runs a command and returns what it prints. The test is skipped if the
+// command is not installed.
+func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
 		t.Skipf("%s is not installed", name)
 	}
-	if out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput(); err != nil {
+	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+	if err != nil {
 		t.Fatalf("running %s %v: %v\n%s", name, args, err, out)
 	}
+	return string(out)
 }
 
 // TestEveryKindOfEntry: whatever a tenant can leave behind goes, and nothing

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+// A line of progress comes at most every lineEvery, and then when the work is a
+// twentieth further or lineAtLeast has gone by.
+const (
+	lineEvery   = 5 * time.Second
+	lineAtLeast = time.Minute
+	linesInAll  = 20
+)
+
+// progress tells how far an erasure has come.
+type progress struct {
+	total int64
+	now   func() time.Time
+	say   say
+	last  time.Time
+	shown int64 // bytes
+}
+
+// reached is called with the bytes done so far.
+func (p *progress) reached(off int64) error {
+	since := p.now().Sub(p.last)
+	if since < lineEvery || off-p.shown < p.total/linesInAll && since < lineAtLeast {
+		return nil
+	}
+	p.last, p.shown = p.now(), off
+	p.say("%d%% (%s of %s)", int64(float64(off)/float64(p.total)*100), bytesText(off), bytesText(p.total))
+	return nil
+}
+
+// bytesText is a number of bytes for a person.
+func bytesText(n int64) string {
+	if n < 1<<20 {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, unit := float64(n)/(1<<20), "MiB"
+	if f >= 1<<10 {
+		f, unit = f/(1<<10), "GiB"
+	}
+	return fmt.Sprintf("%.1f %s", f, unit)
+}
