@@ -4,12 +4,10 @@ package berthtest
 
 import (
 	"context"
-	"errors"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/berth-storage/berth/test/cluster"
 	"github.com/berth-storage/berth/test/cluster/stage"
@@ -88,13 +86,7 @@ func TestClusterDiskGoneWhileBound(t *testing.T) {
 	pv := e.Disk("node-1", "pulled", "ext4", 256<<20)
 	claim := workload.Claim{Name: "data", Class: pv.Spec.StorageClassName, PV: pv.Name}
 	e.RunPod(workload.Pod{Name: "writer", Script: "echo kept >/data/a; sync", Claims: []workload.Claim{claim}})
-	e.Until("the pod to be gone", func(ctx context.Context) error {
-		pods, err := e.C.Client().CoreV1().Pods(e.Space.Name).List(ctx, metav1.ListOptions{})
-		if err == nil && len(pods.Items) > 0 {
-			err = errors.New("it is there")
-		}
-		return err
-	})
+	e.NoPods()
 	e.Must(e.C.Node("node-1").RemoveDisk(e.Ctx, "pulled", cluster.Force, cluster.KeepData))
 	e.Event(begun, "PersistentVolume", pv.Name, "DiskGone", "")
 	e.Event(begun, "PersistentVolumeClaim", "data", "DiskGone", "")

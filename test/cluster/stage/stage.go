@@ -138,3 +138,15 @@ func (e *Stage) FinishPod(name string) string {
 	e.Must(e.Space.DeletePod(ctx, name))
 	return strings.TrimSpace(log)
 }
+
+// NoPods waits until the namespace has no pods, so that no volume is mounted.
+func (e *Stage) NoPods() {
+	e.Helper()
+	e.Until("the pods to be gone", func(ctx context.Context) error {
+		pods, err := e.C.Client().CoreV1().Pods(e.Space.Name).List(ctx, metav1.ListOptions{})
+		if err == nil && len(pods.Items) > 0 {
+			err = fmt.Errorf("there is still %s", pods.Items[0].Name)
+		}
+		return err
+	})
+}

@@ -135,6 +135,15 @@ func (s *Space) DeletePod(ctx context.Context, pod string) error {
 	return nil
 }
 
+// DeleteClaim deletes a claim and does not wait until it is gone.
+func (s *Space) DeleteClaim(ctx context.Context, claim string) error {
+	err := s.Client.CoreV1().PersistentVolumeClaims(s.Name).Delete(ctx, claim, metav1.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting claim %s: %w", claim, err)
+	}
+	return nil
+}
+
 // Describe says in a line what a pod waits for.
 func Describe(p *corev1.Pod) string {
 	for _, c := range p.Status.ContainerStatuses {
