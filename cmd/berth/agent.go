@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -22,22 +21,31 @@ import (
 func agentCommand() *cobra.Command {
 	var o agent.Options
 	var file config.File
+	var standIn standInFlags
 	var kubeconfig, level string
 	cmd := &cobra.Command{
 		Use:   "agent",
 		Short: "Look after the disks of this node",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.StandIn {
+				standIn.take(cmd, &o)
+			}
 			if o.Node == "" {
-				return errors.New("no node name: set --node or the environment variable NODE_NAME")
+				return fmt.Errorf("no node name: set --node or the environment variable %s", nodeVariable(o.StandIn))
 			}
 			var l slog.Level
 			if err := l.UnmarshalText([]byte(level)); err != nil {
 				return fmt.Errorf("--log-level %q: one of debug, info, warn, error is allowed", level)
 			}
-			o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l}))
+			o.Log = slog.New(newLineHandler(os.Stderr, l))
 			klog.SetSlogLogger(o.Log)
-			o.Config = file
+			if !o.StandIn {
+				o.Config = file
+			}
+			for _, name := range standIn.ignored(cmd) {
+				o.Log.Warn("a flag has no effect; Berth looks when something has changed", "flag", "--"+name)
+			}
 			var err error
 			if o.Kube, err = kubeConfig(kubeconfig); err != nil {
 				return fmt.Errorf("finding the API server: %w", err)
@@ -53,8 +61,12 @@ func agentCommand() *cobra.Command {
 	f.StringSliceVar(&file.AllowedDirs, "allow-dir", nil, "directory that this agent was given; discovery directories must lie in one (default: anywhere)")
 	f.StringVar(&o.StateDir, "state-dir", api.StateDir, "directory of the journal")
 	f.StringVar(&o.Listen, "listen", ":8080", "address of /metrics, /healthz and /readyz; empty for none")
-	f.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file (default: the pod's service account)")
+	f.StringVar(&o.MetricsPath, "metrics-path", "/metrics", "path of the metrics")
+	f.StringVar(&o.Namespace, "namespace", os.Getenv("POD_NAMESPACE"), "namespace of the Jobs of classes with job: true (default $POD_NAMESPACE)")
+	f.StringVar(&o.JobImage, "job-image", os.Getenv("JOB_CONTAINER_IMAGE"), "image of those Jobs (default $JOB_CONTAINER_IMAGE)")
+	f.StringVar(&kubeconfig, "kubeconfig", os.Getenv("KUBECONFIG"), "kubeconfig file (default $KUBECONFIG, else the pod's service account)")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	standIn.add(cmd, &o)
 	return cmd
 }
 

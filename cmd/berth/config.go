@@ -12,11 +12,11 @@ import (
 func configCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "Check the agent's configuration, or print an example of it",
+		Short: "Check the agent's configuration, translate another into it, or print an example",
 		Args:  cobra.NoArgs,
 		RunE:  group,
 	}
-	cmd.AddCommand(configCheckCommand(), configExampleCommand())
+	cmd.AddCommand(configCheckCommand(), configExampleCommand(), configTranslateCommand())
 	return cmd
 }
 

@@ -11,7 +11,9 @@ import (
 )
 
 func main() {
-	if err := root().Execute(); err != nil {
+	cmd := root()
+	cmd.SetArgs(established(os.Args[0], os.Args[1:], os.Getenv))
+	if err := cmd.Execute(); err != nil {
 		fmt.Fprintf(os.Stderr, "%v\n", err)
 		os.Exit(1)
 	}

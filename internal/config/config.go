@@ -19,7 +19,9 @@ import (
 
 // Agent is the configuration of one node's agent, complete with defaults.
 type Agent struct {
-	// Classes has at least one element; their names and directories are disjoint.
+	// Classes has at least one element. Their names differ, and so do their
+	// directories, but for classes that divide one by NamePattern: an entry that
+	// several of those match is the first one's.
 	Classes []Class
 	// NodeLabels are the keys of node labels that are copied onto the node's
 	// PersistentVolumes. A label that the node lacks is left out.

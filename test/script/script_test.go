@@ -51,6 +51,7 @@ func TestScript(t *testing.T) {
 			env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("VERSION", version)
+			env.Setenv("BERTH", filepath.Join(bin, "berth"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -107,7 +107,7 @@ func TestClusterConfigEdited(t *testing.T) {
 
 	e.editConfig(func(string) string { return original + "\nlabels: {team: storage}\n" })
 	e.Until("the good configuration to be in force", func(context.Context) error {
-		if e.Said("node-1", "over: the configuration is refused") < e.Said("node-1", "clases", "level=WARN") {
+		if e.Said("node-1", "over: the configuration is refused") < e.Said("node-1", "clases", " WARN ") {
 			return errors.New("the agent does not say so")
 		}
 		return nil

@@ -121,7 +121,7 @@ func (s *story) wipes(ctx context.Context, since time.Time) ([]string, error) {
 	how := make([]string, len(s.used))
 	for i, pv := range s.used {
 		for line := range strings.Lines(logs[pvwatch.Node(pv)]) {
-			if strings.Contains(line, `msg="wiped and verified"`) && strings.Contains(line, "pv="+pv.Name+" ") {
+			if strings.Contains(line, " wiped and verified ") && strings.Contains(line, "pv="+pv.Name+" ") {
 				how[i] = inWords(line)
 			}
 		}
