@@ -107,14 +107,15 @@ func Writer(pv *corev1.PersistentVolume) workload.Pod {
 // gives it back.
 func (e *Stage) NothingLeft(pv *corev1.PersistentVolume) {
 	e.Helper()
+	reader := workload.Pod{Name: "reader-" + string(pv.UID), Script: "find /reader -mindepth 1 ! -path /reader/lost+found | head"}
 	c := workload.Claim{Name: "reader", Class: pv.Spec.StorageClassName, PV: pv.Name}
-	script := "find /reader -mindepth 1 ! -path /reader/lost+found | head"
 	if *pv.Spec.VolumeMode == corev1.PersistentVolumeBlock {
-		c.Block, script = true, `tr -d '\0' </dev/reader | head -c 100`
+		c.Block, reader.Script = true, `tr -d '\0' </dev/reader | head -c 100`
 	}
-	if found := e.RunPod(workload.Pod{Name: "reader", Script: script, Claims: []workload.Claim{c}}); found != "" {
+	reader.Claims = []workload.Claim{c}
+	if found := e.RunPod(reader); found != "" {
 		e.Errorf("a new pod found in %s: %q", pv.Name, found)
 	}
-	e.Must(e.Space.Empty(e.Ctx))
+	e.Must(e.Space.Drop(e.Ctx, reader))
 	e.Available(pvwatch.Node(pv), pv.Spec.Local.Path, pv.UID)
 }

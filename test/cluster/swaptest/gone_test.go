@@ -47,7 +47,7 @@ func TestClusterOldVolumeLosesItsDisk(t *testing.T) {
 		e.Event(begun, "PersistentVolumeClaim", pv.Name, "DiskGone", "")
 	}
 	e.same(bound, released)
-	e.Must(e.Space.DeleteClaim(e.Ctx, released.Name))
+	e.Must(e.Space.DropClaim(e.Ctx, released.Name))
 	e.released(released)
 	e.Disk("node-1", "gone-next", "ext4", bytes) // an event later than the release
 	if now := e.now(released); now.UID != released.UID || now.Status.Phase != corev1.VolumeReleased {

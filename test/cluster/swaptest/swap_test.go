@@ -50,7 +50,7 @@ func (e *env) running() string {
 func (e *env) release(pv *corev1.PersistentVolume) {
 	e.Helper()
 	e.RunPod(stage.Writer(pv))
-	e.Must(e.Space.Empty(e.Ctx))
+	e.Must(e.Space.Drop(e.Ctx, stage.Writer(pv)))
 }
 
 // released waits for a volume to be Released; nobody must wipe it.
