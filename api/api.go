@@ -44,6 +44,7 @@ const (
 	ReasonDiskGone        = "DiskGone"
 	ReasonQuarantined     = "Quarantined"
 	ReasonWipeFailed      = "WipeFailed"
+	ReasonWipeWaiting     = "WipeWaiting"
 	ReasonPublishFailed   = "PublishFailed"
 	ReasonDiskHung        = "DiskHung"
 	ReasonTaintNotRemoved = "TaintNotRemoved"

@@ -18,6 +18,7 @@ import (
 
 	"github.com/berth-storage/berth/internal/config"
 	"github.com/berth-storage/berth/internal/disk"
+	"github.com/berth-storage/berth/internal/job"
 	"github.com/berth-storage/berth/internal/publish"
 	"github.com/berth-storage/berth/internal/volume"
 )
@@ -99,6 +100,12 @@ type Agent struct {
 	standIn   bool     // see Options.StandIn
 	byPV      sync.Map // UID of a PV → disk.ID: what the journal knows
 	strangers strangers
+	turns     *turns
+	tries     *tries
+	// jobs returns the client for Jobs, which is made when a class first wants
+	// one: most agents never do.
+	jobs     func() (jobs, error)
+	jobImage string
 
 	current    atomic.Pointer[config.Agent]
 	reloadDue  atomic.Bool // the file, or what it was checked against, may have changed
@@ -118,7 +125,7 @@ type Agent struct {
 func newAgent(ctx context.Context, node publish.Node, m machine, c cluster, j journal, log *slog.Logger) *Agent {
 	a := &Agent{
 		log: log, node: node, machine: m, cluster: c,
-		metrics: newMetrics(), slots: newSlots(),
+		metrics: newMetrics(), slots: newSlots(), turns: newTurns(), tries: newTries(),
 		events: make(chan event, eventQueue), old: newOld(),
 		requests: make(chan struct{}, requests), inspecting: make(chan struct{}, inspections), notes: make(chan struct{}, 1),
 		rescan: make(chan bool, 1), progressed: make(chan struct{}, 1),
@@ -208,6 +215,13 @@ func Run(ctx context.Context, o Options) error {
 	// the runtime itself would give them back over minutes.
 	a.volumes.idle = time.AfterFunc(idleAfter, debug.FreeOSMemory)
 	defer a.volumes.idle.Stop()
+	a.jobImage = o.JobImage
+	a.jobs = sync.OnceValues(func() (jobs, error) {
+		if o.Namespace == "" {
+			return nil, errors.New("no namespace for Jobs: set --namespace or POD_NAMESPACE")
+		}
+		return job.NewClient(o.Kube, o.Namespace)
+	})
 	if listener != nil {
 		a.running.Go(func() { a.serve(ctx, listener, o.MetricsPath) })
 	}

@@ -9,10 +9,10 @@ import (
 // Its own library is asked.
 func TestMeaningIsTheSame(t *testing.T) {
 	for name, data := range map[string]map[string]string{
-		"booleans": {"useJobForCleaning": "yes", "setPVOwnerRef": "true", "useNodeNameOnly": "On", "useAlphaAPI": "n", "removeNodeNotReadyTaint": "TRUE"},
+		"booleans": {"useJobForCleaning": "yes", "setPVOwnerRef": "true", "useNodeNameOnly": "On", "useAlphaAPI": "y", "removeNodeNotReadyTaint": "TRUE"},
 		"nothing":  {"useJobForCleaning": "", "setPVOwnerRef": "~", "labelsForPV": "\n", "storageClassMap": "null\n", "nodeLabelsForPV": "# none"},
 		"labels": {"labelsForPV": "a : b\nnumber: 12\nfloat: 1.10\noctal: 017\nhex: 0x1F\nbig: 18446744073709551615\nlong: 1_000\nexp: 1e3\n" +
-			"yes: yes\nno: 'no'\n1: one\nnull value:\nquoted: \"1.10\"\ndate: 2024-01-02\ntilde: ~\ntagged: !!str 007\nblock: |\n  x\ninf: .inf\nminus: -0\nbinary: 0b11\n"},
+			"yes: yes\nno: 'no'\n1: one\nnull value:\nquoted: \"1.10\"\ndate: 2024-01-02\ntilde: ~\ntagged: !!str 007\nblock: |\n  x\ninf: .inf\nminus: -0\npi: 3.14159265358979\ny: Y\nbinary: 0b11\n"},
 		"short": {"storageClassMap": "fast:\n  hostDir: /mnt\n  mountDir: 5\n", "nodeLabelsForPV": "[a, 1, yes, ~]"},
 		"class": {"storageClassMap": "fast:\n  hostDir: /mnt/disks/\n  mountDir: /mnt/disks\n  blockCleanerCommand:\n    - \"/scripts/shred.sh\"\n    - 2\n" +
 			"  volumeMode: Block\n  accessMode: ReadWriteOnce\n  fsType: ext4\n  namePattern: \"nvme*, sd?\"\n  selector:\n  - matchExpressions:\n    - key: rack\n      operator: In\n      values: [1, yes, a]\n" +

@@ -232,7 +232,11 @@ func (l *lying) Sync() error {
 func TestBlockVerifies(t *testing.T) {
 	for _, at := range []int64{0, 511, bufferBytes, testSize - 1} {
 		device := &lying{newDevice(testSize), at}
-		_, err := block(t.Context(), device, BlockOptions{})
+		last := int64(-1)
+		_, err := block(t.Context(), device, BlockOptions{Checkpoint: func(off int64) error { last = off; return nil }})
+		if last != 0 {
+			t.Errorf("the last checkpoint is %d: what is not erased would not be erased again", last)
+		}
 		if !errors.Is(err, ErrNotZero) || !strings.Contains(err.Error(), "byte at "+strconv.FormatInt(at, 10)) {
 			t.Errorf("error: %v, want ErrNotZero at %d", err, at)
 		}
