@@ -45,7 +45,7 @@ func (e *Stage) Person(commands string, replace ...string) string {
 	commands = strings.NewReplacer(replace...).Replace(commands)
 	cmd := exec.CommandContext(e.Ctx, "sh", "-e", "-c", commands)
 	cmd.Dir = e.root()
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+e.C.Kubeconfig(), "PATH="+e.C.Dir()+"/bin:"+os.Getenv("PATH"))
+	cmd.Env = e.C.Environ()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		e.Fatalf("%s%v:\n%s", commands, err, out)

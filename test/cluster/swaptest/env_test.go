@@ -27,6 +27,7 @@ const (
 	configMap  = "local-provisioner-config"
 	diskClass  = "local-disks"
 	blockClass = "local-blocks"
+	selector   = "app=" + daemonSet
 )
 
 // nodes are the cluster's.
@@ -44,7 +45,12 @@ var (
 // begin prepares a test with an image built from the work tree. No agents run before the first that installs them.
 func begin(t *testing.T) *env {
 	t.Helper()
-	e := &env{stage.Begin(t, stage.Agents{Namespace: namespace, Selector: "app=" + daemonSet})}
+	return beginWith(t, selector)
+}
+
+func beginWith(t *testing.T, selector string) *env {
+	t.Helper()
+	e := &env{stage.Begin(t, stage.Agents{Namespace: namespace, Selector: selector})}
 	load.Do(func() { // and end the agents of an earlier run
 		_, loaded = e.C.LoadBerth(e.Ctx)
 		loaded = errors.Join(loaded, removeAgents(e.Ctx, e.C))
@@ -117,7 +123,7 @@ func (e *env) selectNodes(selector string) {
 func (e *env) noAgents() {
 	e.Helper()
 	e.Until("the agents to be gone", func(ctx context.Context) error {
-		pods, err := e.C.Client().CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + daemonSet})
+		pods, err := e.C.Client().CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 		if err == nil && len(pods.Items) > 0 {
 			err = fmt.Errorf("there is still %s", pods.Items[0].Name)
 		}
