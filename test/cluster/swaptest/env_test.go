@@ -28,6 +28,7 @@ const (
 	diskClass  = "local-disks"
 	blockClass = "local-blocks"
 	selector   = "app=" + daemonSet
+	oldImage   = "registry.k8s.io/sig-storage/local-volume-provisioner:v2.9.0"
 )
 
 // nodes are the cluster's.
@@ -74,7 +75,7 @@ func (e *env) install(image string) {
 	data, err := os.ReadFile(filepath.Join("testdata", "established.yaml"))
 	e.Must(err)
 	file := filepath.Join(e.TempDir(), "established.yaml")
-	e.Must(os.WriteFile(file, []byte(strings.ReplaceAll(string(data), "IMAGE", image)), 0o644))
+	e.Must(os.WriteFile(file, []byte(strings.ReplaceAll(string(data), oldImage, image)), 0o644))
 	_, err = e.C.Kubectl(e.Ctx, "apply", "-f", file)
 	e.Must(err)
 	e.AgentsReady()

@@ -30,7 +30,7 @@ func (e *env) follow(word string, replace ...string) string {
 	values := append([]string{
 		"kube-system", namespace,
 		"registry.example.com/berth:0.1.0", cluster.BerthImage,
-		"registry.k8s.io/sig-storage/local-volume-provisioner:v2.9.0", stranger,
+		oldImage, stranger,
 	}, replace...)
 	return e.Person(e.Block(page, "export NS=")+e.Block(page, word), values...)
 }
@@ -153,6 +153,7 @@ func TestClusterMigratePage(t *testing.T) {
 func TestClusterMigratePageHelm(t *testing.T) {
 	const release = "local-disks" // as in the page
 	e := beginWith(t, "app.kubernetes.io/instance="+release)
+	e.install(stranger) // its StorageClasses stay
 	e.uninstall()
 	values := filepath.Join(t.TempDir(), "values.yaml")
 	e.Must(os.WriteFile(values, []byte(`classes:
