@@ -92,30 +92,46 @@ func (e *Stage) Absent(node, path string) {
 	}))
 }
 
-// Writer is a pod that fills a claim of one volume with something secret.
-func Writer(pv *corev1.PersistentVolume) workload.Pod {
-	block := *pv.Spec.VolumeMode == corev1.PersistentVolumeBlock
-	p := workload.Pod{Name: "writer", Script: "echo secret >/data/a; sync",
-		Claims: []workload.Claim{{Name: "data", Class: pv.Spec.StorageClassName, PV: pv.Name, Block: block}}}
-	if block {
-		p.Script = "echo secret >/dev/data; sync"
+// pod is one that has every volume by a claim of the volume's name, and does
+// something with each: script and block are what, as $0.
+func pod(name, script, block string, pvs ...*corev1.PersistentVolume) workload.Pod {
+	p := workload.Pod{Name: name}
+	for _, pv := range pvs {
+		c := workload.Claim{Name: pv.Name, Class: pv.Spec.StorageClassName, PV: pv.Name, Block: *pv.Spec.VolumeMode == corev1.PersistentVolumeBlock}
+		do, at := script, "/"+c.Name
+		if c.Block {
+			do, at = block, "/dev/"+c.Name
+		}
+		p.Claims = append(p.Claims, c)
+		p.Script += fmt.Sprintf("sh -ec '%s' %s || exit 1\n", do, at)
 	}
 	return p
 }
 
-// NothingLeft claims a volume for a new pod, which must find nothing in it, and
-// gives it back.
-func (e *Stage) NothingLeft(pv *corev1.PersistentVolume) {
+// Writer is a pod that writes the word secret to volumes, by claims of their
+// names.
+func Writer(pvs ...*corev1.PersistentVolume) workload.Pod {
+	return pod("writer", "echo secret >$0/a; sync", "echo secret >$0; sync", pvs...)
+}
+
+// Release has volumes used by a pod that leaves something secret, and released.
+func (e *Stage) Release(pvs ...*corev1.PersistentVolume) {
 	e.Helper()
-	reader := workload.Pod{Name: "reader-" + string(pv.UID), Script: "find /reader -mindepth 1 ! -path /reader/lost+found | head"}
-	c := workload.Claim{Name: "reader", Class: pv.Spec.StorageClassName, PV: pv.Name}
-	if *pv.Spec.VolumeMode == corev1.PersistentVolumeBlock {
-		c.Block, reader.Script = true, `tr -d '\0' </dev/reader | head -c 100`
-	}
-	reader.Claims = []workload.Claim{c}
+	w := Writer(pvs...)
+	e.RunPod(w)
+	e.Must(e.Space.Drop(e.Ctx, w))
+}
+
+// NothingLeft claims volumes for a new pod, which must find nothing in them, and
+// gives them back.
+func (e *Stage) NothingLeft(pvs ...*corev1.PersistentVolume) {
+	e.Helper()
+	reader := pod("reader-"+string(pvs[0].UID), "find $0 -mindepth 1 ! -path $0/lost+found | head", `tr -d "\0" <$0 | head -c 100`, pvs...)
 	if found := e.RunPod(reader); found != "" {
-		e.Errorf("a new pod found in %s: %q", pv.Name, found)
+		e.Errorf("a new pod with %d volumes, the first of them %s, found %q", len(pvs), pvs[0].Name, found)
 	}
 	e.Must(e.Space.Drop(e.Ctx, reader))
-	e.Available(pvwatch.Node(pv), pv.Spec.Local.Path, pv.UID)
+	for _, pv := range pvs {
+		e.Available(pvwatch.Node(pv), pv.Spec.Local.Path, pv.UID)
+	}
 }

@@ -98,7 +98,7 @@ func TestClusterConfigMapEdited(t *testing.T) {
 		t.Errorf("labels of a volume published since: %v", pv.Labels)
 	}
 	e.Says("node-1", "left alone", blockClass)
-	e.release(block)
+	e.Release(block)
 	e.Disk("node-1", "config-last", "ext4", bytes) // an event later than the release
 	if now := e.now(block); now.UID != block.UID || now.Status.Phase != corev1.VolumeReleased {
 		t.Errorf("the volume of the class that was taken out is %s (UID %s)", now.Status.Phase, now.UID)

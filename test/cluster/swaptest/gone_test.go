@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/berth-storage/berth/test/cluster"
+	"github.com/berth-storage/berth/test/cluster/stage"
 	"github.com/berth-storage/berth/test/cluster/workload"
 )
 
@@ -33,7 +34,7 @@ func TestClusterOldVolumeLosesItsDisk(t *testing.T) {
 	e.uninstall()
 	free, bound, released := e.old("node-1", "gone-free", "ext4", withUID), e.old("node-1", "gone-bound", "ext4", withUID), e.old("node-1", "gone-released", "ext4", withUID)
 	e.install(cluster.BerthImage)
-	e.runPods(bound, released)
+	e.use(bound, released)
 	begun := time.Now()
 
 	e.pull("gone-free")
@@ -57,7 +58,7 @@ func TestClusterOldVolumeLosesItsDisk(t *testing.T) {
 	again := e.Available("node-1", released.Spec.Local.Path, released.UID)
 
 	e.plug("gone-bound")
-	e.Must(e.Space.CreatePod(e.Ctx, workload.Pod{Name: "reader", Script: "cat /" + bound.Name + "/a", Claims: []workload.Claim{claim(bound)}}))
+	e.Must(e.Space.CreatePod(e.Ctx, workload.Pod{Name: "reader", Script: "cat /" + bound.Name + "/a", Claims: stage.Writer(bound).Claims}))
 	if got := e.FinishPod("reader"); got != "secret" {
 		t.Errorf("from the disk that came back, its claim's pod read %q", got)
 	}
@@ -66,17 +67,10 @@ func TestClusterOldVolumeLosesItsDisk(t *testing.T) {
 	e.NothingLeft(again)
 }
 
-// claim is a claim of the volume's own, with its name.
-func claim(pv *corev1.PersistentVolume) workload.Claim {
-	return workload.Claim{Name: pv.Name, Class: pv.Spec.StorageClassName, PV: pv.Name}
-}
-
-// runPods has a pod write to each volume, by a claim of its name, and end.
-func (e *env) runPods(pvs ...*corev1.PersistentVolume) {
+// use has a pod leave something secret on volumes, which it claims, and end.
+func (e *env) use(pvs ...*corev1.PersistentVolume) {
 	e.Helper()
-	for _, pv := range pvs {
-		e.RunPod(workload.Pod{Name: "writer-" + pv.Name, Script: "echo secret >/" + pv.Name + "/a; sync", Claims: []workload.Claim{claim(pv)}})
-	}
+	e.RunPod(stage.Writer(pvs...))
 	e.NoPods()
 }
 
@@ -90,7 +84,7 @@ func TestClusterDeletedWhileAway(t *testing.T) {
 	old := e.old("node-1", "away-old"+stamp, "ext4", withUID)
 	e.install(cluster.BerthImage)
 	own := e.Disk("node-1", "away-own"+stamp, "ext4", bytes)
-	e.runPods(old, own)
+	e.use(old, own)
 
 	back := e.away()
 	e.Must(e.Space.Empty(e.Ctx))

@@ -5,6 +5,7 @@ package swaptest
 import (
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -24,23 +25,23 @@ func TestClusterWipedAndPublishedAnew(t *testing.T) {
 				e.edit(func(data map[string]string) { data["useJobForCleaning"] = "yes" })
 			}
 			seen := e.watchJobs()
-			for _, fs := range []string{"ext4", "none"} {
-				pv := e.Disk("node-1", strings.ToLower(fmt.Sprintf("life-%t-%s", jobs, fs)), fs, bytes)
-				e.release(pv)
-				again := e.Available("node-1", pv.Spec.Local.Path, pv.UID)
-				name := "cleanup-" + pv.Name
-				if jobs && fs == "none" {
-					e.Until("Job "+name+" to be seen", func(context.Context) error {
-						if !slices.Contains(seen(), name) {
-							return fmt.Errorf("there were %v", seen())
-						}
-						return nil
-					})
-				} else if slices.Contains(seen(), name) { // directories are emptied by the agent itself
-					t.Errorf("%s was wiped by a Job", pv.Spec.Local.Path)
-				}
-				e.NothingLeft(again)
+			name := func(fs string) string { return strings.ToLower(path.Base(t.Name())) + "-" + fs }
+			dir, device := e.Disk("node-1", name("ext4"), "ext4", bytes), e.Disk("node-1", name("none"), "none", bytes)
+			e.Release(dir, device)
+			dirAgain, deviceAgain := e.Available("node-1", dir.Spec.Local.Path, dir.UID), e.Available("node-1", device.Spec.Local.Path, device.UID)
+			if jobs {
+				e.Until("the Job of "+device.Name+" to be seen", func(context.Context) error {
+					if !slices.Contains(seen(), "cleanup-"+device.Name) {
+						return fmt.Errorf("there were %v", seen())
+					}
+					return nil
+				})
 			}
+			// A directory is emptied by the agent also where Jobs erase devices.
+			if all := seen(); slices.Contains(all, "cleanup-"+dir.Name) || !jobs && len(all) > 0 {
+				t.Errorf("there were Jobs %v", all)
+			}
+			e.NothingLeft(dirAgain, deviceAgain)
 		})
 	}
 }

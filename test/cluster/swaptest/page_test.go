@@ -164,9 +164,9 @@ func TestClusterMigratePageHelm(t *testing.T) {
 	// The established chart is not to be had here; ours renders what it would.
 	_, err := e.C.Helm(e.Ctx, "install", release, filepath.Join("..", "..", "..", "deploy", "helm", "berth"), "--namespace", namespace, "--create-namespace", "--wait",
 		"--values", values, "--values", filepath.Join("..", "..", "..", "deploy", "helm", "berth", "compat", "static-provisioner.yaml"),
-		"--set", "image.repository="+repository+",image.tag="+tag)
+		"--set", "image.repository="+repository, "--set-string", "image.tag="+tag)
 	e.after(func() {
-		_, err := e.C.Helm(e.Ctx, "uninstall", release, "--namespace", namespace, "--wait")
+		_, err := e.C.Helm(e.Ctx, "uninstall", release, "--namespace", namespace, "--wait", "--ignore-not-found")
 		e.Must(err)
 		for _, node := range nodes {
 			_, err := e.C.Node(node).Exec(e.Ctx, "rm", "-rf", api.StateDir)

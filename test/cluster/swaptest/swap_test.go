@@ -11,7 +11,6 @@ import (
 
 	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/test/cluster"
-	"github.com/berth-storage/berth/test/cluster/stage"
 	"github.com/berth-storage/berth/test/cluster/workload"
 )
 
@@ -46,13 +45,6 @@ func (e *env) running() string {
 	return fmt.Sprintf("pod %s, container %s since %s, restarted %d times", p.UID, c.ContainerID, c.State.Running.StartedAt, c.RestartCount)
 }
 
-// release has a volume used by a pod that leaves something secret, and released.
-func (e *env) release(pv *corev1.PersistentVolume) {
-	e.Helper()
-	e.RunPod(stage.Writer(pv))
-	e.Must(e.Space.Drop(e.Ctx, stage.Writer(pv)))
-}
-
 // released waits for a volume to be Released; nobody must wipe it.
 func (e *env) released(pv *corev1.PersistentVolume) {
 	e.Helper()
@@ -68,7 +60,7 @@ func TestClusterSwap(t *testing.T) {
 	e := begin(t)
 	e.uninstall()
 	released := e.old("node-1", "swap-released", "ext4", withUID)
-	e.release(released)
+	e.Release(released)
 	e.released(released)
 	bound := e.old("node-1", "swap-bound", "ext4", withUID)
 	e.runs(bound)
