@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ import (
 )
 
 // deletionDelay is how long the tests' controllers wait for a node.
-const deletionDelay = 20 * time.Second
+const deletionDelay = 10 * time.Second
 
 // controller runs Berth's controller on this machine until the test ends, or
 // until stop is called. What it says is printed when the test fails.
@@ -67,6 +68,55 @@ func (e *env) controller() (stop func()) {
 		return err
 	})
 	return stop
+}
+
+// installController has the chart run the controller, with its own rights, until
+// the test ends.
+func (e *env) installController() {
+	e.Helper()
+	e.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), stage.Patience)
+		defer cancel()
+		if err := e.C.InstallBerth(ctx); err != nil {
+			e.Error(err)
+		}
+	})
+	e.Must(e.C.InstallBerth(e.Ctx, "--set", "controller.enabled=true,controller.pvcDeletionDelay="+deletionDelay.String()+
+		",controller.stalePVDiscoveryInterval=2s,controller.storageClassNames={"+cluster.FastClass+"}"))
+}
+
+// killLeader deletes the pod of the controller that leads, and waits until
+// another does.
+func (e *env) killLeader() {
+	e.Helper()
+	leader := func(ctx context.Context) (string, error) {
+		lease, err := e.C.Client().CoordinationV1().Leases(cluster.BerthNamespace).Get(ctx, "berth-controller", metav1.GetOptions{})
+		if err != nil || lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
+			return "", errors.Join(err, errors.New("nobody leads"))
+		}
+		return *lease.Spec.HolderIdentity, nil
+	}
+	first, err := leader(e.Ctx)
+	e.Must(err)
+	pods, err := e.C.Client().CoreV1().Pods(cluster.BerthNamespace).List(e.Ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=controller"})
+	e.Must(err)
+	killed := false
+	for _, p := range pods.Items {
+		if strings.HasPrefix(first, p.Name+"_") {
+			e.Must(e.C.Client().CoreV1().Pods(p.Namespace).Delete(e.Ctx, p.Name, metav1.DeleteOptions{}))
+			killed = true
+		}
+	}
+	if !killed {
+		e.Fatalf("the leader %s is none of %d pods", first, len(pods.Items))
+	}
+	e.Until("another controller to lead", func(ctx context.Context) error {
+		now, err := leader(ctx)
+		if err == nil && now == first {
+			err = errors.New(first + " leads")
+		}
+		return err
+	})
 }
 
 // extraNode adds a node with disks and waits until they are published. At the
@@ -159,7 +209,7 @@ func TestClusterNodeLost(t *testing.T) {
 	old, err := e.claim(before.Claim)
 	e.Must(err)
 
-	stop := e.controller()
+	e.installController()
 	e.Must(n.Lose(e.Ctx, false))
 	lost := time.Now()
 	e.Must(e.deleteNode(e.Ctx, n.Name))
@@ -177,8 +227,7 @@ func TestClusterNodeLost(t *testing.T) {
 		return noted
 	}
 	noted := since()
-	stop()
-	e.controller()
+	e.killLeader()
 	e.Event(lost, "PersistentVolumeClaim", old.Name, api.ReasonNodeGone, before.PV)
 
 	e.Until("claim "+old.Name+" to be deleted", func(context.Context) error {
