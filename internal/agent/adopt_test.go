@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/berth-storage/berth/api"
+	"github.com/berth-storage/berth/internal/config"
 	"github.com/berth-storage/berth/internal/publish"
 	"github.com/berth-storage/berth/internal/volume"
 )
@@ -288,5 +289,26 @@ func TestStrangerKeepsItsPath(t *testing.T) {
 				t.Error("the stranger is gone, and its disk is still not published")
 			}
 		})
+	})
+}
+
+// TestStrangerOfANewClass: a stranger is reported as soon as its class is in the
+// configuration, be it the first that is read or an edit of it.
+func TestStrangerOfANewClass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(nil)
+		w.established("by-hand", func(pv *corev1.PersistentVolume) { pv.Annotations = nil })
+		other := testClass
+		other.Name, other.HostDir, other.MountDir = "other", "/mnt/other", "/mnt/other"
+		a, stop := w.startWith(t, 0, false, other)
+		defer stop()
+		settle()
+		wantEvents(t, w)
+		cfg := *a.config()
+		cfg.Classes = append([]config.Class{testClass}, cfg.Classes...)
+		a.current.Store(&cfg)
+		a.trigger(false) // as an edit of the file does
+		settle()
+		wantEvents(t, w, "PersistentVolume ForeignVolume")
 	})
 }
