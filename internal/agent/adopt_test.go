@@ -312,3 +312,28 @@ func TestStrangerOfANewClass(t *testing.T) {
 		wantEvents(t, w, "PersistentVolume ForeignVolume")
 	})
 }
+
+// TestForgedPVIsReportedOnce: what is wrong with a PV's path stays reported while
+// the PV itself changes, and is over with it.
+func TestForgedPVIsReportedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(nil)
+		w.unheld = true
+		forged := w.established("zz", func(pv *corev1.PersistentVolume) { pv.Spec.Local.Path = "/mnt/disks2/a" })
+		a, stop := w.start(t, 0, false)
+		defer stop()
+		settle()
+		w.edit(forged, func(pv *corev1.PersistentVolume) { pv.Annotations["seen"] = "by somebody" })
+		settle()
+		w.do(func() {
+			if !slices.Equal(w.events, []string{"PersistentVolume ForeignVolume"}) {
+				t.Errorf("events are %q", w.events)
+			}
+		})
+		forceAway(w, forged)
+		settle()
+		if left := a.reports.counts(); len(left) > 0 {
+			t.Errorf("the PV is gone, and there still is %v", left)
+		}
+	})
+}
