@@ -75,7 +75,8 @@ func (e *env) use(pvs ...*corev1.PersistentVolume) {
 }
 
 // Volumes that people delete while no agent runs, with a tenant's data on them:
-// one from before Berth, one of Berth's. Neither is handed out again.
+// one from before Berth and one of Berth's, whose tenants the agent had seen, and
+// two of Berth's whose tenants came and went meanwhile. None is handed out again.
 func TestClusterDeletedWhileAway(t *testing.T) {
 	e := begin(t)
 	e.uninstall()
@@ -84,21 +85,24 @@ func TestClusterDeletedWhileAway(t *testing.T) {
 	old := e.old("node-1", "away-old"+stamp, "ext4", withUID)
 	e.install(cluster.BerthImage)
 	own := e.Disk("node-1", "away-own"+stamp, "ext4", bytes)
+	dir, device := e.Disk("node-1", "away-dir"+stamp, "ext4", bytes), e.Disk("node-1", "away-device"+stamp, "none", bytes)
 	e.use(old, own)
 
 	back := e.away()
 	e.Must(e.Space.Empty(e.Ctx))
-	for _, pv := range []*corev1.PersistentVolume{old, own} {
+	e.Release(dir, device)
+	all := []*corev1.PersistentVolume{old, own, dir, device}
+	for _, pv := range all {
 		e.released(pv)
 		_, err := e.C.Kubectl(e.Ctx, "delete", "pv", pv.Name)
 		e.Must(err)
 	}
 	back()
-	for _, pv := range []*corev1.PersistentVolume{old, own} {
+	for _, pv := range all {
 		e.HeldBack("node-1", pv)
 	}
 	e.Disk("node-1", "away-next", "ext4", bytes)
-	for _, pv := range []*corev1.PersistentVolume{old, own} {
+	for _, pv := range all {
 		e.Absent("node-1", pv.Spec.Local.Path)
 	}
 }
