@@ -3,6 +3,7 @@
 package swaptest
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -100,6 +101,9 @@ func TestClusterDeletedWhileAway(t *testing.T) {
 	back()
 	for _, pv := range all {
 		e.HeldBack("node-1", pv)
+	}
+	if out := e.follow("grep '^berth_volumes'", "POD", e.Agent("node-1").Name); !strings.Contains(out, `class="local-blocks",state="Quarantined"} `) {
+		t.Errorf("the metrics say\n%s", out)
 	}
 	e.Disk("node-1", "away-next", "ext4", bytes)
 	for _, pv := range all {
