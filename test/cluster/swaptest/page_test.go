@@ -106,6 +106,10 @@ func TestClusterMigratePage(t *testing.T) {
 	bound, free := e.old("node-1", "page-bound", "ext4", withUID), e.old("node-2", "page-free", "none", withUID)
 	e.runs(bound)
 	running := e.running()
+	for _, node := range nodes { // a journal of another test's would stay where it is
+		_, err := e.C.Node(node).Exec(e.Ctx, "rm", "-rf", cluster.DisksDir+"/.berth", cluster.BlocksDir+"/.berth")
+		e.Must(err)
+	}
 
 	e.after(func() {
 		e.uninstall() // with what the page adds to it
