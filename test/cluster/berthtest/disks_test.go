@@ -51,12 +51,7 @@ perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Local => "stray-socket", Liste
 	if got != "ok" {
 		t.Errorf("the pod said %q", got)
 	}
-	p := e.Agent("node-1")
-	for _, c := range p.Status.Conditions {
-		if c.Type == corev1.PodReady && c.Status != corev1.ConditionTrue {
-			t.Errorf("the agent is not ready: %s", c.Message)
-		}
-	}
+	e.AgentsReady()
 	if now := e.Restarts("node-1"); now != restarts {
 		t.Errorf("the agent has restarted: %s, was %s", now, restarts)
 	}
