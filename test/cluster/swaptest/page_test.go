@@ -70,6 +70,14 @@ func (e *env) images(want string) {
 	}
 }
 
+// forget takes the journal away from a node, as the page says, for one that may be
+// in the discovery directory dir.
+func (e *env) forget(node, dir string) {
+	e.Helper()
+	_, err := e.C.Node(node).Exec(e.Ctx, "sh", "-ec", strings.ReplaceAll(e.Block(page, "rm -rf"), cluster.DisksDir, dir))
+	e.Must(err)
+}
+
 // The swap of the page and nothing more, and the way back with what it leaves to
 // be taken away.
 func TestClusterMigratePageShort(t *testing.T) {
@@ -89,8 +97,7 @@ func TestClusterMigratePageShort(t *testing.T) {
 	e.follow("provisioner=$OLD")
 	e.images(stranger)
 	for _, node := range nodes {
-		_, err := e.C.Node(node).Exec(e.Ctx, "sh", "-ec", strings.ReplaceAll(e.Block(page, "rm -r"), cluster.DisksDir, dir))
-		e.Must(err)
+		e.forget(node, dir)
 		if left, err := e.C.Node(node).Exec(e.Ctx, "ls", "-A", cluster.DisksDir, dir); err != nil || strings.Contains(left, ".berth") {
 			t.Errorf("in the discovery directories of %s there is\n%s(%v)", node, left, err)
 		}
@@ -107,16 +114,15 @@ func TestClusterMigratePage(t *testing.T) {
 	e.runs(bound)
 	running := e.running()
 	for _, node := range nodes { // a journal of another test's would stay where it is
-		_, err := e.C.Node(node).Exec(e.Ctx, "rm", "-rf", cluster.DisksDir+"/.berth", cluster.BlocksDir+"/.berth")
-		e.Must(err)
+		e.forget(node, cluster.DisksDir)
+		e.forget(node, cluster.BlocksDir)
 	}
 
 	e.after(func() {
 		e.uninstall() // with what the page adds to it
 		e.Person("kubectl delete clusterrole,clusterrolebinding berth-label-volumes")
 		for _, node := range nodes {
-			_, err := e.C.Node(node).Exec(e.Ctx, "rm", "-r", api.StateDir)
-			e.Must(err)
+			e.forget(node, cluster.DisksDir)
 		}
 	})
 	e.follow("DirectoryOrCreate")
@@ -173,8 +179,7 @@ func TestClusterMigratePageHelm(t *testing.T) {
 		_, err := e.C.Helm(e.Ctx, "uninstall", release, "--namespace", namespace, "--wait", "--ignore-not-found")
 		e.Must(err)
 		for _, node := range nodes {
-			_, err := e.C.Node(node).Exec(e.Ctx, "rm", "-rf", api.StateDir)
-			e.Must(err)
+			e.forget(node, cluster.DisksDir)
 		}
 	})
 	e.Must(err)
