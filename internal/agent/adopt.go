@@ -164,17 +164,24 @@ func (a *Agent) label(ctx context.Context, pv *corev1.PersistentVolume) error {
 func (a *Agent) foreign(pv *corev1.PersistentVolume) bool {
 	why := a.node.Misfit(pv)
 	if why == "" {
-		a.reports.clear(foreignSubject(pv.Name))
+		a.reports.clear(misfitSubject(pv.Name))
 		return false
 	}
-	a.reportForeign(pv.Name, pv.UID, why)
+	a.reportAs(misfitSubject(pv.Name), pv.Name, pv.UID, why)
 	return true
 }
 
 func (a *Agent) reportForeign(name string, uid types.UID, why string) {
-	a.reports.set(foreignSubject(name), api.ReasonForeignVolume,
+	a.reportAs(foreignSubject(name), name, uid, why)
+}
+
+func (a *Agent) reportAs(subject, name string, uid types.UID, why string) {
+	a.reports.set(subject, api.ReasonForeignVolume,
 		fmt.Sprintf("PV %s is left alone: %s; mend it, or delete it if nobody needs it", name, why),
 		corev1.ObjectReference{APIVersion: "v1", Kind: "PersistentVolume", Name: name, UID: uid})
 }
 
+// A PV can be foreign by what it says of itself, which each of its forms is
+// looked at for, and by what else there is. One must not take back the other.
+func misfitSubject(pv string) string  { return "misfit/" + pv }
 func foreignSubject(pv string) string { return "pv/" + pv }

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/berth-storage/berth/api"
+	"github.com/berth-storage/berth/internal/config"
 	"github.com/berth-storage/berth/internal/publish"
 	"github.com/berth-storage/berth/internal/volume"
 )
@@ -316,5 +317,51 @@ func TestStrangerKeepsItsPath(t *testing.T) {
 				t.Error("the stranger is gone, and its disk is still not published")
 			}
 		})
+	})
+}
+
+// TestStrangerOfANewClass: a stranger is reported as soon as its class is in the
+// configuration, be it the first that is read or an edit of it.
+func TestStrangerOfANewClass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(nil)
+		w.established("by-hand", func(pv *corev1.PersistentVolume) { pv.Annotations = nil })
+		other := testClass
+		other.Name, other.HostDir, other.MountDir = "other", "/mnt/other", "/mnt/other"
+		a, stop := w.startWith(t, 0, false, other)
+		defer stop()
+		settle()
+		wantEvents(t, w)
+		cfg := *a.config()
+		cfg.Classes = append([]config.Class{testClass}, cfg.Classes...)
+		a.current.Store(&cfg)
+		a.trigger(false) // as an edit of the file does
+		settle()
+		wantEvents(t, w, "PersistentVolume ForeignVolume")
+	})
+}
+
+// TestForgedPVIsReportedOnce: what is wrong with a PV's path stays reported while
+// the PV itself changes, and is over with it.
+func TestForgedPVIsReportedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(nil)
+		w.unheld = true
+		forged := w.established("zz", func(pv *corev1.PersistentVolume) { pv.Spec.Local.Path = "/mnt/disks2/a" })
+		a, stop := w.start(t, 0, false)
+		defer stop()
+		settle()
+		w.edit(forged, func(pv *corev1.PersistentVolume) { pv.Annotations["seen"] = "by somebody" })
+		settle()
+		w.do(func() {
+			if !slices.Equal(w.events, []string{"PersistentVolume ForeignVolume"}) {
+				t.Errorf("events are %q", w.events)
+			}
+		})
+		forceAway(w, forged)
+		settle()
+		if left := a.reports.counts(); len(left) > 0 {
+			t.Errorf("the PV is gone, and there still is %v", left)
+		}
 	})
 }

@@ -197,6 +197,7 @@ func (a *Agent) loop(ctx context.Context, reload func()) {
 	a.reloadDue.Store(true)
 	a.trigger(true)
 	var slow <-chan time.Time
+	var before *config.Agent
 	for {
 		full := false
 		select {
@@ -210,12 +211,14 @@ func (a *Agent) loop(ctx context.Context, reload func()) {
 			reload()
 		}
 		a.discover(ctx, full)
-		if full && a.config() != nil {
+		cfg := a.config()
+		if cfg == nil {
+			continue
+		}
+		if full || cfg != before { // its classes say which strangers are of concern
 			a.running.Go(func() { a.reportStrangers(ctx) })
 		}
-		if cfg := a.config(); cfg != nil {
-			slow = time.After(cfg.RescanInterval)
-		}
+		before, slow = cfg, time.After(cfg.RescanInterval)
 	}
 }
 

@@ -29,6 +29,7 @@ func (a *Agent) identify(ctx context.Context, name string) (retry time.Duration)
 	}
 	if !managed { // or another disk's by now
 		a.reports.clear(subject)
+		a.reports.clear(foreignSubject(name))
 		return 0
 	}
 	pv := found[0]

@@ -17,6 +17,9 @@ import (
 // leaves that name alone.
 const stateName = ".berth"
 
+// journalName is the journal within its state directory.
+const journalName = "volumes"
+
 // Host is what StateDir asks of the machine.
 type Host struct {
 	Mounts *disk.Mounts
@@ -39,24 +42,32 @@ var volatileTypes = []string{"tmpfs", "ramfs", "devtmpfs"}
 // outlives its container but the discovery directories.
 //
 // It is api.StateDir where that lies on a mount, or where the process is in no
-// container. Else it is a directory ".berth" in a class's mountDir: the first
+// container; unless that has no journal and an earlier start has left one in a
+// ".berth", which must not be forgotten. Else it is a directory ".berth" in a class's mountDir: the first
 // that exists, by the order of the classes, or else the first that can be made.
-// Where there is none, api.StateDir is left, and the warning says what that
-// means; else the warning is "".
+// Where there is none, api.StateDir is left. The warning says what the choice
+// means to an operator, "" for nothing.
 func StateDir(h Host, classes []config.Class) (dir, warning string) {
-	if h.lasts(api.StateDir) || !h.inContainer() {
-		return api.StateDir, ""
-	}
 	var dirs []string
 	for _, c := range classes {
 		if !slices.Contains(dirs, c.MountDir) {
 			dirs = append(dirs, c.MountDir)
 		}
 	}
-	for _, d := range dirs {
-		if own := path.Join(d, stateName); h.IsDir(own) && h.lasts(d) && h.Writable(own) {
-			return own, ""
+	left := slices.IndexFunc(dirs, func(d string) bool {
+		own := path.Join(d, stateName)
+		return h.IsDir(own) && h.lasts(d) && h.Writable(own)
+	})
+	if h.lasts(api.StateDir) || !h.inContainer() {
+		if left < 0 || h.IsDir(path.Join(api.StateDir, journalName)) || !h.IsDir(path.Join(dirs[left], stateName, journalName)) {
+			return api.StateDir, ""
 		}
+		own := path.Join(dirs[left], stateName)
+		return own, fmt.Sprintf("the journal stays in %s, where an earlier start has made it, and not in %s; to have it there, move the directory %s while no agent runs on the node",
+			own, api.StateDir, path.Join(own, journalName))
+	}
+	if left >= 0 {
+		return path.Join(dirs[left], stateName), ""
 	}
 	for _, d := range dirs {
 		if h.IsDir(d) && h.lasts(d) && h.Writable(d) {

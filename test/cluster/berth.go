@@ -139,20 +139,26 @@ func (c *Cluster) UninstallBerth(ctx context.Context) error {
 	return err
 }
 
-// Helm runs the cluster's own helm, which keeps its files in the cluster's
-// directory, and returns what it prints.
+// Environ is the environment of a shell in which kubectl, helm and the rest are
+// the cluster's own and mean the cluster. Helm keeps its files in the cluster's
+// directory.
+func (c *Cluster) Environ() []string {
+	home := filepath.Join(c.dir, "helm")
+	return append(os.Environ(), "PATH="+filepath.Join(c.dir, "bin")+":"+os.Getenv("PATH"), "KUBECONFIG="+c.Kubeconfig(),
+		"HELM_NAMESPACE=", "HELM_CACHE_HOME="+home+"/cache", "HELM_CONFIG_HOME="+home+"/config", "HELM_DATA_HOME="+home+"/data", "HELM_PLUGINS="+home+"/plugins")
+}
+
+// Helm runs the cluster's own helm and returns what it prints.
 func (c *Cluster) Helm(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, c.Program("helm"), args...)
-	home := filepath.Join(c.dir, "helm")
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig(), "HELM_NAMESPACE=", "HELM_CACHE_HOME="+home+"/cache",
-		"HELM_CONFIG_HOME="+home+"/config", "HELM_DATA_HOME="+home+"/data", "HELM_PLUGINS="+home+"/plugins")
+	cmd.Env = c.Environ()
 	return output(cmd, "helm "+args[0])
 }
 
 // Kubectl runs the cluster's own kubectl and returns what it prints.
 func (c *Cluster) Kubectl(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, c.Program("kubectl"), args...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig())
+	cmd.Env = c.Environ()
 	return output(cmd, "kubectl "+args[0])
 }
 

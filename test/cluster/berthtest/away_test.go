@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/berth-storage/berth/test/cluster"
+	"github.com/berth-storage/berth/test/cluster/stage"
 )
 
 // outage is longer than the agent's requests wait for an answer, and shorter
@@ -23,31 +24,31 @@ const outage = 30 * time.Second
 // is caught up, by the same agents.
 func TestClusterAPIServerAway(t *testing.T) {
 	e := begin(t)
-	_, _, err := e.c.Node("node-1").AddDisk(e.ctx, cluster.Disk{Name: "leaves", FS: "ext4", Bytes: 64 << 20})
-	e.must(err)
-	e.available("node-1", pathOf("leaves", "ext4"), "")
-	before := e.restarts("node-1")
+	_, _, err := e.C.Node("node-1").AddDisk(e.Ctx, cluster.Disk{Name: "leaves", FS: "ext4", Bytes: 64 << 20})
+	e.Must(err)
+	e.Available("node-1", stage.PathOf("leaves", "ext4"), "")
+	before := e.Restarts("node-1")
 
 	server := e.apiServer()
-	e.must(server.Signal(syscall.SIGSTOP))
-	goOn := func() { e.must(server.Signal(syscall.SIGCONT)) }
+	e.Must(server.Signal(syscall.SIGSTOP))
+	goOn := func() { e.Must(server.Signal(syscall.SIGCONT)) }
 	t.Cleanup(goOn)
 	// The supervisor adds disks without the API server.
-	e.must(e.c.Node("node-1").RemoveDisk(e.ctx, "leaves"))
-	_, _, err = e.c.Node("node-1").AddDisk(e.ctx, cluster.Disk{Name: "comes", FS: "xfs", Bytes: 512 << 20})
-	e.must(err)
-	t.Cleanup(func() { e.must(e.c.Node("node-1").RemoveDisk(context.Background(), "comes")) })
+	e.Must(e.C.Node("node-1").RemoveDisk(e.Ctx, "leaves"))
+	_, _, err = e.C.Node("node-1").AddDisk(e.Ctx, cluster.Disk{Name: "comes", FS: "xfs", Bytes: 512 << 20})
+	e.Must(err)
+	t.Cleanup(func() { e.Must(e.C.Node("node-1").RemoveDisk(context.Background(), "comes")) })
 	select {
 	case <-time.After(outage):
-	case <-e.ctx.Done():
-		t.Fatal(e.ctx.Err())
+	case <-e.Ctx.Done():
+		t.Fatal(e.Ctx.Err())
 	}
 	goOn()
 	back := time.Now()
-	e.available("node-1", pathOf("comes", "xfs"), "")
-	e.absent("node-1", pathOf("leaves", "ext4"))
+	e.Available("node-1", stage.PathOf("comes", "xfs"), "")
+	e.Absent("node-1", stage.PathOf("leaves", "ext4"))
 	t.Logf("all was caught up %.1f s after the API server's return", time.Since(back).Seconds())
-	if after := e.restarts("node-1"); after != before {
+	if after := e.Restarts("node-1"); after != before {
 		t.Errorf("the agent was %s, and is %s", before, after)
 	}
 }
@@ -56,20 +57,20 @@ func TestClusterAPIServerAway(t *testing.T) {
 func (e *env) apiServer() *os.Process {
 	e.Helper()
 	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	e.must(err)
+	e.Must(err)
 	for _, line := range lines {
 		args, err := os.ReadFile(line)
 		if err != nil {
 			continue // it has ended
 		}
 		program, _, _ := bytes.Cut(args, []byte{0})
-		if filepath.Base(string(program)) != "kube-apiserver" || !bytes.Contains(args, []byte(e.c.Dir()+"/")) {
+		if filepath.Base(string(program)) != "kube-apiserver" || !bytes.Contains(args, []byte(e.C.Dir()+"/")) {
 			continue
 		}
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(line)))
-		e.must(err)
+		e.Must(err)
 		p, err := os.FindProcess(pid)
-		e.must(err)
+		e.Must(err)
 		return p
 	}
 	e.Fatal("found no API server")

@@ -4,23 +4,21 @@ package berthtest
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/berth-storage/berth/test/cluster"
+	"github.com/berth-storage/berth/test/cluster/stage"
 	"github.com/berth-storage/berth/test/cluster/workload"
 )
 
 // What is no volume is reported on the node, once, and stops nothing.
 func TestClusterStrayEntries(t *testing.T) {
 	e := begin(t)
-	begun, node := time.Now(), e.c.Node("node-1")
-	restarts := e.restarts("node-1")
+	begun, node := time.Now(), e.C.Node("node-1")
+	restarts := e.Restarts("node-1")
 	stray := map[string]string{ // by name: how it is made
 		"stray-file":   "touch stray-file",
 		"stray-fifo":   "mkfifo stray-fifo",
@@ -33,48 +31,32 @@ func TestClusterStrayEntries(t *testing.T) {
 perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Local => "stray-socket", Listen => 1) or die'`,
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), stage.Patience)
 		defer cancel()
 		if _, err := node.Exec(ctx, "sh", "-c", "cd /mnt/disks && rm -rf stray*"); err != nil {
 			t.Error(err)
 		}
 	})
 	for _, how := range stray {
-		_, err := node.Exec(e.ctx, "sh", "-c", "cd /mnt/disks && "+how)
-		e.must(err)
+		_, err := node.Exec(e.Ctx, "sh", "-c", "cd /mnt/disks && "+how)
+		e.Must(err)
 	}
 	for name := range stray {
-		e.event(begun, "Node", "node-1", "EntryRefused", `"/mnt/disks/`+name+`"`)
+		e.Event(begun, "Node", "node-1", "EntryRefused", `"/mnt/disks/`+name+`"`)
 	}
 	// A good disk among them, with a name that is unusual.
-	pv := e.disk("node-1", "a disk with spaces", "ext4", 256<<20)
-	got := e.runPod(workload.Pod{Name: "writer", Script: "echo ok >/data/a && cat /data/a",
+	pv := e.Disk("node-1", "a disk with spaces", "ext4", 256<<20)
+	got := e.RunPod(workload.Pod{Name: "writer", Script: "echo ok >/data/a && cat /data/a",
 		Claims: []workload.Claim{{Name: "data", Class: pv.Spec.StorageClassName, PV: pv.Name}}})
 	if got != "ok" {
 		t.Errorf("the pod said %q", got)
 	}
-	p := e.agent("node-1")
-	for _, c := range p.Status.Conditions {
-		if c.Type == corev1.PodReady && c.Status != corev1.ConditionTrue {
-			t.Errorf("the agent is not ready: %s", c.Message)
-		}
-	}
-	if now := e.restarts("node-1"); now != restarts {
+	e.AgentsReady()
+	if now := e.Restarts("node-1"); now != restarts {
 		t.Errorf("the agent has restarted: %s, was %s", now, restarts)
 	}
-	e.must(e.space.Empty(e.ctx))
-	e.available("node-1", pv.Spec.Local.Path, pv.UID)
-}
-
-// restarts is what changes when the agent's container or pod is another one.
-func (e *env) restarts(node string) string {
-	e.Helper()
-	p := e.agent(node)
-	n := int32(0)
-	for _, c := range p.Status.ContainerStatuses {
-		n += c.RestartCount
-	}
-	return fmt.Sprintf("%s restarted %d times", p.UID, n)
+	e.Must(e.Space.Empty(e.Ctx))
+	e.Available("node-1", pv.Spec.Local.Path, pv.UID)
 }
 
 // The volume of a disk that goes is withdrawn, and published when it is back.
@@ -82,12 +64,12 @@ func TestClusterDiskRemovedWhileAvailable(t *testing.T) {
 	e := begin(t)
 	for _, fs := range []string{"ext4", "none"} {
 		name := "goes-" + fs
-		pv := e.disk("node-2", name, fs, 256<<20)
-		e.must(e.c.Node("node-2").RemoveDisk(e.ctx, name, cluster.KeepData))
-		e.absent("node-2", pv.Spec.Local.Path)
-		_, _, err := e.c.Node("node-2").AddDisk(e.ctx, cluster.Disk{Name: name, FS: fs, Bytes: 256 << 20})
-		e.must(err)
-		e.available("node-2", pv.Spec.Local.Path, pv.UID)
+		pv := e.Disk("node-2", name, fs, 256<<20)
+		e.Must(e.C.Node("node-2").RemoveDisk(e.Ctx, name, cluster.KeepData))
+		e.Absent("node-2", pv.Spec.Local.Path)
+		_, _, err := e.C.Node("node-2").AddDisk(e.Ctx, cluster.Disk{Name: name, FS: fs, Bytes: 256 << 20})
+		e.Must(err)
+		e.Available("node-2", pv.Spec.Local.Path, pv.UID)
 	}
 }
 
@@ -96,26 +78,20 @@ func TestClusterDiskRemovedWhileAvailable(t *testing.T) {
 func TestClusterDiskGoneWhileBound(t *testing.T) {
 	e := begin(t)
 	begun := time.Now()
-	pv := e.disk("node-1", "pulled", "ext4", 256<<20)
+	pv := e.Disk("node-1", "pulled", "ext4", 256<<20)
 	claim := workload.Claim{Name: "data", Class: pv.Spec.StorageClassName, PV: pv.Name}
-	e.runPod(workload.Pod{Name: "writer", Script: "echo kept >/data/a; sync", Claims: []workload.Claim{claim}})
-	e.until("the pod to be gone", func(ctx context.Context) error {
-		pods, err := e.c.Client().CoreV1().Pods(e.space.Name).List(ctx, metav1.ListOptions{})
-		if err == nil && len(pods.Items) > 0 {
-			err = errors.New("it is there")
-		}
-		return err
-	})
-	e.must(e.c.Node("node-1").RemoveDisk(e.ctx, "pulled", cluster.Force, cluster.KeepData))
-	e.event(begun, "PersistentVolume", pv.Name, "DiskGone", "")
-	e.event(begun, "PersistentVolumeClaim", "data", "DiskGone", "")
-	if now := e.await("node-1", pv.Spec.Local.Path, "there", func(*corev1.PersistentVolume) bool { return true }); now.UID != pv.UID {
+	e.RunPod(workload.Pod{Name: "writer", Script: "echo kept >/data/a; sync", Claims: []workload.Claim{claim}})
+	e.NoPods()
+	e.Must(e.C.Node("node-1").RemoveDisk(e.Ctx, "pulled", cluster.Force, cluster.KeepData))
+	e.Event(begun, "PersistentVolume", pv.Name, "DiskGone", "")
+	e.Event(begun, "PersistentVolumeClaim", "data", "DiskGone", "")
+	if now := e.Await("node-1", pv.Spec.Local.Path, "there", func(*corev1.PersistentVolume) bool { return true }); now.UID != pv.UID {
 		t.Error("the PersistentVolume was made anew")
 	}
-	_, _, err := e.c.Node("node-1").AddDisk(e.ctx, cluster.Disk{Name: "pulled", FS: "ext4", Bytes: 256 << 20})
-	e.must(err)
-	e.must(e.space.CreatePod(e.ctx, workload.Pod{Name: "reader", Script: "cat /data/a", Claims: []workload.Claim{claim}}))
-	if got := e.finishPod("reader"); got != "kept" {
+	_, _, err := e.C.Node("node-1").AddDisk(e.Ctx, cluster.Disk{Name: "pulled", FS: "ext4", Bytes: 256 << 20})
+	e.Must(err)
+	e.Must(e.Space.CreatePod(e.Ctx, workload.Pod{Name: "reader", Script: "cat /data/a", Claims: []workload.Claim{claim}}))
+	if got := e.FinishPod("reader"); got != "kept" {
 		t.Errorf("from the disk that came back, a pod read %q", got)
 	}
 }
@@ -125,23 +101,23 @@ func TestClusterDiskGoneWhileBound(t *testing.T) {
 func TestClusterFSGroup(t *testing.T) {
 	e := begin(t)
 	for _, fs := range []string{"ext4", "xfs", "btrfs"} {
-		pv := e.disk("node-1", "group-"+fs, fs, 512<<20)
+		pv := e.Disk("node-1", "group-"+fs, fs, 512<<20)
 		claim := workload.Claim{Name: "data-" + fs, Class: pv.Spec.StorageClassName, PV: pv.Name}
 		first := workload.Pod{Name: "first-" + fs, FSGroup: 2000, Script: "echo first >/" + claim.Name + "/a", Claims: []workload.Claim{claim}}
-		e.runPod(first)
+		e.RunPod(first)
 		second := workload.Pod{Name: "second-" + fs, FSGroup: 2000, Claims: []workload.Claim{claim},
 			Script: "cd /" + claim.Name + " && echo second >>a && cat a && stat -c %g ."}
-		e.must(e.space.CreatePod(e.ctx, second))
-		if got := e.finishPod(second.Name); got != "first\nsecond\n2000" {
+		e.Must(e.Space.CreatePod(e.Ctx, second))
+		if got := e.FinishPod(second.Name); got != "first\nsecond\n2000" {
 			t.Errorf("%s: the second pod of the group said %q", fs, got)
 		}
-		e.must(e.space.Empty(e.ctx))
-		again := e.available("node-1", pv.Spec.Local.Path, pv.UID)
+		e.Must(e.Space.Empty(e.Ctx))
+		again := e.Available("node-1", pv.Spec.Local.Path, pv.UID)
 		claim.PV = again.Name
-		root := e.runPod(workload.Pod{Name: "root-" + fs, Script: "stat -c '%u %g %a' /" + claim.Name, Claims: []workload.Claim{claim}})
+		root := e.RunPod(workload.Pod{Name: "root-" + fs, Script: "stat -c '%u %g %a' /" + claim.Name, Claims: []workload.Claim{claim}})
 		if root != "0 0 755" {
 			t.Errorf("%s: after the wipe the volume's root has owner, group and mode %q", fs, root)
 		}
-		e.must(e.space.Empty(e.ctx))
+		e.Must(e.Space.Empty(e.Ctx))
 	}
 }

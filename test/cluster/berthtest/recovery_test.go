@@ -23,6 +23,7 @@ import (
 	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/test/cluster"
 	"github.com/berth-storage/berth/test/cluster/pvwatch"
+	"github.com/berth-storage/berth/test/cluster/stage"
 	"github.com/berth-storage/berth/test/cluster/workload"
 )
 
@@ -34,14 +35,14 @@ const deletionDelay = 10 * time.Second
 func (e *env) controller() (stop func()) {
 	e.Helper()
 	root, err := cluster.FindRoot()
-	e.must(err)
+	e.Must(err)
 	out, err := os.CreateTemp(e.TempDir(), "controller")
-	e.must(err)
-	cmd := exec.Command(filepath.Join(root, "bin", "berth"), "controller", "--kubeconfig", e.c.Kubeconfig(), "--namespace", cluster.BerthNamespace,
+	e.Must(err)
+	cmd := exec.Command(filepath.Join(root, "bin", "berth"), "controller", "--kubeconfig", e.C.Kubeconfig(), "--namespace", cluster.BerthNamespace,
 		"--storageclass-names", cluster.FastClass, "--pvc-deletion-delay", deletionDelay.String(), "--stale-pv-discovery-interval", "2s",
 		"--listen-address", "")
 	cmd.Stdout, cmd.Stderr = out, out
-	e.must(cmd.Start())
+	e.Must(cmd.Start())
 	running := true
 	stop = func() {
 		if !running {
@@ -59,7 +60,7 @@ func (e *env) controller() (stop func()) {
 		}
 	}
 	e.Cleanup(stop)
-	e.until("the controller to lead", func(context.Context) error {
+	e.Until("the controller to lead", func(context.Context) error {
 		data, err := os.ReadFile(out.Name())
 		if err == nil && !bytes.Contains(data, []byte("looking after the volumes of lost nodes")) {
 			err = fmt.Errorf("it has said %q", data)
@@ -74,13 +75,13 @@ func (e *env) controller() (stop func()) {
 func (e *env) installController() {
 	e.Helper()
 	e.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), stage.Patience)
 		defer cancel()
-		if err := e.c.InstallBerth(ctx); err != nil {
+		if err := e.C.InstallBerth(ctx); err != nil {
 			e.Error(err)
 		}
 	})
-	e.must(e.c.InstallBerth(e.ctx, "--set", "controller.enabled=true,controller.pvcDeletionDelay="+deletionDelay.String()+
+	e.Must(e.C.InstallBerth(e.Ctx, "--set", "controller.enabled=true,controller.pvcDeletionDelay="+deletionDelay.String()+
 		",controller.stalePVDiscoveryInterval=2s,controller.storageClassNames={"+cluster.FastClass+"}"))
 }
 
@@ -89,27 +90,27 @@ func (e *env) installController() {
 func (e *env) killLeader() {
 	e.Helper()
 	leader := func(ctx context.Context) (string, error) {
-		lease, err := e.c.Client().CoordinationV1().Leases(cluster.BerthNamespace).Get(ctx, "berth-controller", metav1.GetOptions{})
+		lease, err := e.C.Client().CoordinationV1().Leases(cluster.BerthNamespace).Get(ctx, "berth-controller", metav1.GetOptions{})
 		if err != nil || lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
 			return "", errors.Join(err, errors.New("nobody leads"))
 		}
 		return *lease.Spec.HolderIdentity, nil
 	}
-	first, err := leader(e.ctx)
-	e.must(err)
-	pods, err := e.c.Client().CoreV1().Pods(cluster.BerthNamespace).List(e.ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=controller"})
-	e.must(err)
+	first, err := leader(e.Ctx)
+	e.Must(err)
+	pods, err := e.C.Client().CoreV1().Pods(cluster.BerthNamespace).List(e.Ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=controller"})
+	e.Must(err)
 	killed := false
 	for _, p := range pods.Items {
 		if strings.HasPrefix(first, p.Name+"_") {
-			e.must(e.c.Client().CoreV1().Pods(p.Namespace).Delete(e.ctx, p.Name, metav1.DeleteOptions{}))
+			e.Must(e.C.Client().CoreV1().Pods(p.Namespace).Delete(e.Ctx, p.Name, metav1.DeleteOptions{}))
 			killed = true
 		}
 	}
 	if !killed {
 		e.Fatalf("the leader %s is none of %d pods", first, len(pods.Items))
 	}
-	e.until("another controller to lead", func(ctx context.Context) error {
+	e.Until("another controller to lead", func(ctx context.Context) error {
 		now, err := leader(ctx)
 		if err == nil && now == first {
 			err = errors.New(first + " leads")
@@ -122,12 +123,12 @@ func (e *env) killLeader() {
 // end of the test the node is taken away again.
 func (e *env) extraNode(disks ...cluster.Disk) (*cluster.Node, []*corev1.PersistentVolume) {
 	e.Helper()
-	n, err := e.c.AddNode(e.ctx, "", disks...)
-	e.must(err)
+	n, err := e.C.AddNode(e.Ctx, "", disks...)
+	e.Must(err)
 	e.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), stage.Patience)
 		defer cancel()
-		if nodes, err := e.c.Nodes(ctx); err != nil || !has(nodes, n.Name) {
+		if nodes, err := e.C.Nodes(ctx); err != nil || !has(nodes, n.Name) {
 			return // the test has lost it
 		}
 		if err := errors.Join(n.Lose(ctx, false), e.deleteNode(ctx, n.Name)); err != nil {
@@ -136,7 +137,7 @@ func (e *env) extraNode(disks ...cluster.Disk) (*cluster.Node, []*corev1.Persist
 	})
 	var pvs []*corev1.PersistentVolume
 	for _, d := range disks {
-		pvs = append(pvs, e.available(n.Name, pathOf(d.Name, d.FS), ""))
+		pvs = append(pvs, e.Available(n.Name, stage.PathOf(d.Name, d.FS), ""))
 	}
 	return n, pvs
 }
@@ -151,7 +152,7 @@ func has(nodes []*cluster.Node, name string) bool {
 }
 
 func (e *env) deleteNode(ctx context.Context, name string) error {
-	err := e.c.Client().CoreV1().Nodes().Delete(ctx, name, metav1.DeleteOptions{})
+	err := e.C.Client().CoreV1().Nodes().Delete(ctx, name, metav1.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("deleting node %s: %w", name, err)
 	}
@@ -163,7 +164,7 @@ func (e *env) deleteNode(ctx context.Context, name string) error {
 func (e *env) only(name string) (end func()) {
 	e.Helper()
 	cordon := func(unschedulable bool) {
-		nodes, err := e.c.Nodes(context.Background())
+		nodes, err := e.C.Nodes(context.Background())
 		if err != nil {
 			e.Error(err)
 		}
@@ -171,7 +172,7 @@ func (e *env) only(name string) (end func()) {
 			if n.Name == name {
 				continue
 			}
-			_, err := e.c.Client().CoreV1().Nodes().Patch(context.Background(), n.Name, types.MergePatchType,
+			_, err := e.C.Client().CoreV1().Nodes().Patch(context.Background(), n.Name, types.MergePatchType,
 				fmt.Appendf(nil, `{"spec":{"unschedulable":%t}}`, unschedulable), metav1.PatchOptions{})
 			if err != nil && !apierrors.IsNotFound(err) {
 				e.Error(err)
@@ -185,7 +186,7 @@ func (e *env) only(name string) (end func()) {
 }
 
 func (e *env) claim(name string) (*corev1.PersistentVolumeClaim, error) {
-	return e.c.Client().CoreV1().PersistentVolumeClaims(e.space.Name).Get(e.ctx, name, metav1.GetOptions{})
+	return e.C.Client().CoreV1().PersistentVolumeClaims(e.Space.Name).Get(e.Ctx, name, metav1.GetOptions{})
 }
 
 // A node is lost for good. After the delay, which a restart of the controller
@@ -195,26 +196,26 @@ func TestClusterNodeLost(t *testing.T) {
 	e := begin(t)
 	n, pvs := e.extraNode(cluster.Disk{Name: "first", FS: "ext4", Bytes: 256 << 20}, cluster.Disk{Name: "second", FS: "ext4", Bytes: 256 << 20})
 	others := e.only(n.Name)
-	e.must(e.space.CreateSet(e.ctx, 1, workload.Pod{
+	e.Must(e.Space.CreateSet(e.Ctx, 1, workload.Pod{
 		Name:   "db",
 		Claims: []workload.Claim{{Name: "data", Class: cluster.FastClass}},
 		Script: `echo $POD_UID >/data/a; sync; echo wrote; trap 'exit 0' TERM; while :; do sleep 0.2; done`,
 	}))
-	_, err := e.space.WaitSaid(e.ctx, "db-0", "wrote")
-	e.must(err)
+	_, err := e.Space.WaitSaid(e.Ctx, "db-0", "wrote")
+	e.Must(err)
 	others()
-	before, err := e.space.Placement(e.ctx, "db-0")
-	e.must(err)
+	before, err := e.Space.Placement(e.Ctx, "db-0")
+	e.Must(err)
 	old, err := e.claim(before.Claim)
-	e.must(err)
+	e.Must(err)
 
 	e.installController()
-	e.must(n.Lose(e.ctx, false))
+	e.Must(n.Lose(e.Ctx, false))
 	lost := time.Now()
-	e.must(e.deleteNode(e.ctx, n.Name))
+	e.Must(e.deleteNode(e.Ctx, n.Name))
 	since := func() (noted string) {
-		e.until("PV "+before.PV+" to say since when its node is gone", func(ctx context.Context) error {
-			pv, err := e.c.Client().CoreV1().PersistentVolumes().Get(ctx, before.PV, metav1.GetOptions{})
+		e.Until("PV "+before.PV+" to say since when its node is gone", func(ctx context.Context) error {
+			pv, err := e.C.Client().CoreV1().PersistentVolumes().Get(ctx, before.PV, metav1.GetOptions{})
 			if err != nil {
 				return err
 			}
@@ -227,9 +228,9 @@ func TestClusterNodeLost(t *testing.T) {
 	}
 	noted := since()
 	e.killLeader()
-	e.event(lost, "PersistentVolumeClaim", old.Name, api.ReasonNodeGone, before.PV)
+	e.Event(lost, "PersistentVolumeClaim", old.Name, api.ReasonNodeGone, before.PV)
 
-	e.until("claim "+old.Name+" to be deleted", func(context.Context) error {
+	e.Until("claim "+old.Name+" to be deleted", func(context.Context) error {
 		now, err := e.claim(old.Name)
 		if apierrors.IsNotFound(err) || err == nil && (now.UID != old.UID || now.DeletionTimestamp != nil) {
 			return nil
@@ -246,20 +247,20 @@ func TestClusterNodeLost(t *testing.T) {
 		t.Errorf("the claim was deleted %s after the node's loss, before the delay of %s", took, deletionDelay)
 	}
 	t.Logf("the claim was deleted %.1f s after the loss", time.Since(lost).Seconds())
-	ctx, cancel := context.WithTimeout(e.ctx, patience)
+	ctx, cancel := context.WithTimeout(e.Ctx, stage.Patience)
 	defer cancel()
-	e.must(e.space.WaitBack(ctx, "db-0", before.UID))
-	after, err := e.space.Placement(e.ctx, "db-0")
-	e.must(err)
+	e.Must(e.Space.WaitBack(ctx, "db-0", before.UID))
+	after, err := e.Space.Placement(e.Ctx, "db-0")
+	e.Must(err)
 	t.Logf("the pod was back %.1f s after the loss, on %s with %s", time.Since(lost).Seconds(), after.Node, after.PV)
 	if after.Node == n.Name || after.PV == before.PV {
 		t.Errorf("the pod is on %s with %s, and was on %s with %s", after.Node, after.PV, before.Node, before.PV)
 	}
 	for _, pv := range pvs {
-		e.absent(n.Name, pv.Spec.Local.Path)
+		e.Absent(n.Name, pv.Spec.Local.Path)
 	}
-	e.event(lost, "PersistentVolumeClaim", old.Name, api.ReasonClaimDeleted, before.PV)
-	if s, ok := e.pvs.First(lost, func(s pvwatch.Seen) bool { return s.Gone && pvwatch.Node(s.PV) != n.Name && s.PV.Name != after.PV }); ok {
+	e.Event(lost, "PersistentVolumeClaim", old.Name, api.ReasonClaimDeleted, before.PV)
+	if s, ok := e.PVs.First(lost, func(s pvwatch.Seen) bool { return s.Gone && pvwatch.Node(s.PV) != n.Name && s.PV.Name != after.PV }); ok {
 		t.Errorf("%s of a node that lives was deleted", s.PV.Name)
 	}
 }
@@ -271,56 +272,56 @@ func TestClusterNodeObjectDeletedByHand(t *testing.T) {
 	e := begin(t)
 	n, pvs := e.extraNode(cluster.Disk{Name: "kept", FS: "ext4", Bytes: 256 << 20}, cluster.Disk{Name: "free", FS: "ext4", Bytes: 256 << 20})
 	pv, free := pvs[0], pvs[1]
-	e.must(e.space.CreateSet(e.ctx, 1, workload.Pod{
+	e.Must(e.Space.CreateSet(e.Ctx, 1, workload.Pod{
 		Name:   "db",
 		Claims: []workload.Claim{{Name: "data", Class: cluster.FastClass, PV: pv.Name}},
 		Script: `if [ -e /data/a ]; then echo read $(cat /data/a); else echo kept >/data/a; sync; echo wrote; fi
 trap 'exit 0' TERM; while :; do sleep 0.2; done`,
 	}))
-	_, err := e.space.WaitSaid(e.ctx, "db-0", "wrote")
-	e.must(err)
+	_, err := e.Space.WaitSaid(e.Ctx, "db-0", "wrote")
+	e.Must(err)
 	old, err := e.claim("data-db-0")
-	e.must(err)
+	e.Must(err)
 
 	e.controller()
 	begun := time.Now()
-	e.must(e.deleteNode(e.ctx, n.Name))
-	e.event(begun, "PersistentVolume", pv.Name, api.ReasonNodeAlive, n.Name)
-	e.event(begun, "PersistentVolumeClaim", old.Name, api.ReasonNodeAlive, n.Name)
-	e.event(begun, "PersistentVolume", free.Name, api.ReasonNodeAlive, n.Name)
-	lease, err := e.c.Client().CoordinationV1().Leases(corev1.NamespaceNodeLease).Get(e.ctx, n.Name, metav1.GetOptions{})
+	e.Must(e.deleteNode(e.Ctx, n.Name))
+	e.Event(begun, "PersistentVolume", pv.Name, api.ReasonNodeAlive, n.Name)
+	e.Event(begun, "PersistentVolumeClaim", old.Name, api.ReasonNodeAlive, n.Name)
+	e.Event(begun, "PersistentVolume", free.Name, api.ReasonNodeAlive, n.Name)
+	lease, err := e.C.Client().CoordinationV1().Leases(corev1.NamespaceNodeLease).Get(e.Ctx, n.Name, metav1.GetOptions{})
 	t.Logf("the kubelet's Lease %.1f s after: %v, %v", time.Since(begun).Seconds(), lease.Spec.RenewTime, err)
 	select { // two delays, and as long as a Lease lives: by then every clock has run out
 	case <-time.After(2*deletionDelay + 40*time.Second):
-	case <-e.ctx.Done():
-		t.Fatal(e.ctx.Err())
+	case <-e.Ctx.Done():
+		t.Fatal(e.Ctx.Err())
 	}
-	lease, err = e.c.Client().CoordinationV1().Leases(corev1.NamespaceNodeLease).Get(e.ctx, n.Name, metav1.GetOptions{})
+	lease, err = e.C.Client().CoordinationV1().Leases(corev1.NamespaceNodeLease).Get(e.Ctx, n.Name, metav1.GetOptions{})
 	t.Logf("the kubelet's Lease %.1f s after: %v, %v", time.Since(begun).Seconds(), lease.Spec.RenewTime, err)
 	now, err := e.claim(old.Name)
-	e.must(err)
+	e.Must(err)
 	if now.UID != old.UID || now.DeletionTimestamp != nil {
 		t.Errorf("the claim is another (%s, was %s) or is being deleted (%v)", now.UID, old.UID, now.DeletionTimestamp)
 	}
 	for _, pv := range pvs {
-		if s, ok := e.pvs.First(begun, func(s pvwatch.Seen) bool {
+		if s, ok := e.PVs.First(begun, func(s pvwatch.Seen) bool {
 			return s.PV.Name == pv.Name && (s.Gone || s.PV.DeletionTimestamp != nil)
 		}); ok {
 			t.Errorf("PV %s was deleted: %v", s.PV.Name, s.PV.DeletionTimestamp)
 		}
 	}
 
-	e.must(n.Restart(e.ctx))
-	said, err := e.space.WaitSaid(e.ctx, "db-0", "read")
-	e.must(err)
+	e.Must(n.Restart(e.Ctx))
+	said, err := e.Space.WaitSaid(e.Ctx, "db-0", "read")
+	e.Must(err)
 	if said != "kept" {
 		t.Errorf("after the node's return the pod read %q", said)
 	}
-	e.must(e.space.Empty(e.ctx))
-	e.available(n.Name, pv.Spec.Local.Path, pv.UID)
+	e.Must(e.Space.Empty(e.Ctx))
+	e.Available(n.Name, pv.Spec.Local.Path, pv.UID)
 	for _, pv := range pvs {
 		name := filepath.Base(pv.Spec.Local.Path)
-		e.until("disk "+name+" to be removed", func(ctx context.Context) error { return n.RemoveDisk(ctx, name) })
-		e.absent(n.Name, pv.Spec.Local.Path)
+		e.Until("disk "+name+" to be removed", func(ctx context.Context) error { return n.RemoveDisk(ctx, name) })
+		e.Absent(n.Name, pv.Spec.Local.Path)
 	}
 }

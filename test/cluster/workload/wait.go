@@ -135,6 +135,35 @@ func (s *Space) DeletePod(ctx context.Context, pod string) error {
 	return nil
 }
 
+// Drop deletes a pod and its claims and waits until they are gone.
+func (s *Space) Drop(ctx context.Context, p Pod) error {
+	if err := s.DeletePod(ctx, p.Name); err != nil {
+		return err
+	}
+	for _, c := range p.Claims {
+		if err := s.DropClaim(ctx, c.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DropClaim deletes a claim and waits until it is gone, which is when no pod has
+// it any more.
+func (s *Space) DropClaim(ctx context.Context, claim string) error {
+	claims := s.Client.CoreV1().PersistentVolumeClaims(s.Name)
+	if err := claims.Delete(ctx, claim, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting claim %s: %w", claim, err)
+	}
+	return Until(ctx, "claim "+claim+" to be gone", func(ctx context.Context) error {
+		_, err := claims.Get(ctx, claim, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return errors.Join(errors.New("it is there"), err)
+	})
+}
+
 // Describe says in a line what a pod waits for.
 func Describe(p *corev1.Pod) string {
 	for _, c := range p.Status.ContainerStatuses {
