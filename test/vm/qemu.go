@@ -125,8 +125,8 @@ func (s system) args() []string {
 	args := []string{
 		"-nodefaults", "-display", "none", "-no-user-config", "-no-reboot",
 		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-M", "q35", "-m", "1024",
-		"-kernel", s.kernel, "-append", "console=ttyS0 quiet panic=-1",
-		"-serial", "stdio", "-device", "virtio-serial-pci", "-device", "virtio-rng-pci",
+		"-kernel", s.kernel, "-append", "console=ttyS0 quiet panic=-1 mitigations=off",
+		"-serial", "stdio", "-device", "virtio-serial-pci",
 		"-drive", "file=" + s.root + ",if=none,id=root,format=raw,snapshot=on",
 		"-device", "nvme,drive=root,serial=" + wire.RootSerial,
 	}

@@ -164,7 +164,8 @@ func enterRoot() error {
 }
 
 // startDevices starts udev, so that modules are loaded and links are made as on
-// a real machine.
+// a real machine. The devices without disks are left alone: their modules would
+// double the time.
 func startDevices() error {
 	for name, value := range map[string]string{
 		"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "TMPDIR": "/tmp", "LANG": "C.UTF-8",
@@ -175,10 +176,9 @@ func startDevices() error {
 	}
 	for _, args := range [][]string{
 		{"/lib/systemd/systemd-udevd", "--daemon"},
-		{"udevadm", "trigger", "--type=subsystems", "--action=add"},
-		{"udevadm", "trigger", "--type=devices", "--action=add"},
+		{"modprobe", "-a", "virtio_pci", "virtio_console"}, // udev hears of what these find
+		{"udevadm", "trigger", "--action=add", "--subsystem-match=block", "--subsystem-match=scsi"},
 		{"udevadm", "settle"},
-		{"modprobe", "-a", "virtio_pci", "virtio_console"},
 	} {
 		cmd := exec.Command(args[0], args[1:]...)
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr

@@ -5,9 +5,10 @@
 // The machine has the package's testdata directory, the environment variables
 // whose names begin with BERTH_, and these disks, all empty:
 //
-//	BERTH-NVME-1 … 4  NVMe, 64 MiB
-//	BERTH-SCSI-1      SCSI with a world wide name, 64 MiB
-//	BERTH-VIRTIO-1    virtio with a serial number, 64 MiB
+//	BERTH-NVME-1 … 3  NVMe, 64 MiB
+//	BERTH-NVME-4      NVMe, 16 MiB
+//	BERTH-SCSI-1      SCSI with a world wide name, 16 MiB
+//	BERTH-VIRTIO-1    virtio with a serial number, 16 MiB
 //
 // It ends with the binary's exit status, or with 125 when there was no machine.
 // A package below test/vm drives machines itself, so its tests run right here.
@@ -31,9 +32,9 @@ var disks = []vm.Disk{
 	{Serial: "BERTH-NVME-1", Bytes: 64 * mib},
 	{Serial: "BERTH-NVME-2", Bytes: 64 * mib},
 	{Serial: "BERTH-NVME-3", Bytes: 64 * mib},
-	{Serial: "BERTH-NVME-4", Bytes: 64 * mib},
-	{Serial: "BERTH-SCSI-1", Bytes: 64 * mib, Kind: vm.SCSI, WWN: 0x5000c500a1b2c3d4},
-	{Serial: "BERTH-VIRTIO-1", Bytes: 64 * mib, Kind: vm.Virtio},
+	{Serial: "BERTH-NVME-4", Bytes: 16 * mib},
+	{Serial: "BERTH-SCSI-1", Bytes: 16 * mib, Kind: vm.SCSI, WWN: 0x5000c500a1b2c3d4},
+	{Serial: "BERTH-VIRTIO-1", Bytes: 16 * mib, Kind: vm.Virtio},
 }
 
 func main() {
