@@ -24,7 +24,7 @@ const (
 	realVirtio = "/dev/disk/by-id/virtio-BERTH-VIRTIO-1"
 )
 
-func run(t *testing.T, name string, args ...string) {
+func tool(t *testing.T, name string, args ...string) {
 	t.Helper()
 	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
 		t.Fatalf("running %s %v: %v\n%s", name, args, err, out)
@@ -69,7 +69,7 @@ func soil(t *testing.T, path string) int64 {
 // soiled counts the tenant's bytes that the device still has.
 func soiled(t *testing.T, path string) int {
 	t.Helper()
-	run(t, "blockdev", "--flushbufs", path)
+	tool(t, "blockdev", "--flushbufs", path)
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -122,13 +122,13 @@ func TestVMWipeOfRealDisks(t *testing.T) {
 // mapped makes a mapping of device-mapper with these lines of its table.
 func mapped(t *testing.T, tables string) string {
 	t.Helper()
-	run(t, "modprobe", "-a", "dm_mod", "dm_flakey")
+	tool(t, "modprobe", "-a", "dm_mod", "dm_flakey")
 	cmd := exec.Command("dmsetup", "create", "berth-faulty")
 	cmd.Stdin = bytes.NewBufferString(tables)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("making a mapping: %v\n%s", err, out)
 	}
-	t.Cleanup(func() { run(t, "dmsetup", "remove", "--retry", "berth-faulty") })
+	t.Cleanup(func() { tool(t, "dmsetup", "remove", "--retry", "berth-faulty") })
 	return resolved(t, "/dev/mapper/berth-faulty")
 }
 
@@ -142,7 +142,7 @@ func TestVMWipeOfFaultyDisks(t *testing.T) {
 		want        error
 	}{
 		{"a bad sector at the end", fmt.Sprintf("0 %d linear %s 0\n%d 8 error\n", sectors-8, disk, sectors-8), unix.EIO},
-		{"a bad sector in the middle", fmt.Sprintf("0 %d linear %s 0\n%[1]d 8 error\n%d %d linear %[2]s %[3]d\n", sectors/2, disk, sectors/2+8, sectors/2-8), unix.EIO},
+		{"a bad sector in the middle", fmt.Sprintf("0 %d linear %s 0\n%[1]d 8 error\n%[3]d %[4]d linear %[2]s %[3]d\n", sectors/2, disk, sectors/2+8, sectors/2-8), unix.EIO},
 		{"writes fail", fmt.Sprintf("0 %d flakey %s 0 0 86400 1 error_writes\n", sectors, disk), unix.EIO},
 		{"writes are dropped", fmt.Sprintf("0 %d flakey %s 0 0 86400 1 drop_writes\n", sectors, disk), wipe.ErrNotZero},
 	} {
