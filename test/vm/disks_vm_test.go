@@ -123,18 +123,19 @@ func TestVMPulledWhileWiped(t *testing.T) {
 			before := all(t, m, "know", "write", "PULLED")
 			l := start(t.Context(), m, "wipe", "PULLED", "0", strconv.Itoa(passes))
 			reached, last := int64(0), ""
-			for n := 0; n < 3; n++ {
-				if last = <-l.in; last == "" {
-					t.Fatalf("the wipe ended: %v", <-l.end)
+			take := func(line string) {
+				if _, err := fmt.Sscanf(line, "reached %d", &reached); err != nil {
+					last = line
 				}
+			}
+			for range 3 {
+				take(<-l.in)
 			}
 			if err := m.PullDisk(t.Context(), "PULLED"); err != nil {
 				t.Fatal(err)
 			}
 			for line := range l.in {
-				if _, err := fmt.Sscanf(line, "reached %d", &reached); err != nil {
-					last = line
-				}
+				take(line)
 			}
 			if err := <-l.end; err != nil {
 				t.Fatal(err)

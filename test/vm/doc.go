@@ -10,9 +10,9 @@
 // seconds says nothing.
 //
 // Its disks are modelled on real ones: what was written and not flushed is in
-// the disk's volatile cache, and when the power is cut each sector in there is
-// kept or lost by itself, see [Machine.CutPower]. A discard that promises
-// nothing does nothing.
+// the disk's volatile cache, and when the power is cut each page in there is
+// kept or lost by itself, see [Machine.CutPower]; NVMe disks alone keep it all. A
+// discard that promises nothing does nothing.
 //
 // There are two ways to use it, both with the build tag "vm":
 //

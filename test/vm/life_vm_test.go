@@ -84,7 +84,8 @@ func openJournal(fresh bool) (*volume.Journal, error) {
 		}
 	}
 	if err := unix.Mount(path, "/mnt", "ext4", 0, ""); err != nil {
-		return nil, fmt.Errorf("mounting the journal's filesystem: %w", err)
+		out, _ := exec.Command("dmesg", "--level=warn+").CombinedOutput()
+		return nil, fmt.Errorf("mounting the journal's filesystem: %w\n%s", err, out)
 	}
 	return volume.OpenJournal("/mnt/volumes")
 }

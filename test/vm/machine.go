@@ -64,7 +64,7 @@ func (m *Machine) insert(d Disk) error {
 	if _, err := m.disk(d.Serial); err == nil || d.Serial == wire.RootSerial {
 		return fmt.Errorf("adding disk %s: there is one with that serial number", d.Serial)
 	}
-	content, err := newStore(d.Bytes)
+	content, err := newStore(d.Bytes, !d.volatile())
 	if err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (m *Machine) PullDisk(ctx context.Context, serial string) error {
 
 // CutPower turns the machine off in the middle of whatever it does. What it had
 // in its memory is lost, and of what the disks had in their volatile caches a
-// part that r chooses, sector by sector.
+// part that r chooses, page by page.
 func (m *Machine) CutPower(r *rand.Rand) error {
 	if err := m.off(); err != nil {
 		return err

@@ -143,7 +143,7 @@ func (s *store) answer(conn io.ReadWriter) error {
 	case nbdRead:
 		_, err = s.ReadAt(data, off)
 	case nbdWrite:
-		s.write(data, off)
+		err = s.write(data, off)
 	case nbdFlush:
 		err = s.flush()
 	case nbdTrim: // after which anything may be read

@@ -61,8 +61,8 @@ func TestVMPowerCuts(t *testing.T) {
 	t.Logf("BERTH_VM_SEED=%d BERTH_VM_CUTS=%d", seed, cuts)
 	r := rand.New(rand.NewPCG(seed, 0))
 	volumes := []string{"VOLUME-A", "VOLUME-B"}
-	m := boot(t, vm.Disk{Serial: journalDisk, Bytes: 32 * mib},
-		vm.Disk{Serial: volumes[0], Bytes: 6 * mib}, vm.Disk{Serial: volumes[1], Bytes: 6 * mib, Kind: vm.Virtio})
+	m := boot(t, vm.Disk{Serial: journalDisk, Bytes: 32 * mib, Kind: vm.Virtio},
+		vm.Disk{Serial: volumes[0], Bytes: 6 * mib, Kind: vm.Virtio}, vm.Disk{Serial: volumes[1], Bytes: 6 * mib, Kind: vm.Virtio})
 	w := witness{acked: map[string]step{}, at: map[volume.State]int{}}
 	began, working := time.Now(), time.Duration(0)
 	for cut := range cuts {

@@ -29,17 +29,20 @@ import (
 const mib = 1 << 20
 
 var disks = []vm.Disk{
-	{Serial: "BERTH-NVME-1", Bytes: 64 * mib},
-	{Serial: "BERTH-NVME-2", Bytes: 64 * mib},
-	{Serial: "BERTH-NVME-3", Bytes: 64 * mib},
-	{Serial: "BERTH-NVME-4", Bytes: 16 * mib},
+	{Serial: "BERTH-NVME-1", Bytes: 64 * mib, Kind: vm.NVMe},
+	{Serial: "BERTH-NVME-2", Bytes: 64 * mib, Kind: vm.NVMe},
+	{Serial: "BERTH-NVME-3", Bytes: 64 * mib, Kind: vm.NVMe},
+	{Serial: "BERTH-NVME-4", Bytes: 16 * mib, Kind: vm.NVMe},
 	{Serial: "BERTH-SCSI-1", Bytes: 16 * mib, Kind: vm.SCSI, WWN: 0x5000c500a1b2c3d4},
 	{Serial: "BERTH-VIRTIO-1", Bytes: 16 * mib, Kind: vm.Virtio},
 }
 
 func main() {
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: vmexec BINARY ARGUMENT...")
+		fmt.Fprintln(os.Stderr, "usage: vmexec BINARY ARGUMENT...\nThe machine's disks:")
+		for _, d := range disks {
+			fmt.Fprintf(os.Stderr, "  %-14s %-6s %d MiB\n", d.Serial, d.Kind, d.Bytes/mib)
+		}
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
