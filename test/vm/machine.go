@@ -111,18 +111,21 @@ func (m *Machine) plug(ctx context.Context, d *attached) error {
 	}
 	defer theirs.Close()
 	d.serve(ours)
-	if err := m.monitor.pass(ctx, theirs, "getfd", map[string]any{"fdname": d.id()}); err != nil {
-		return err
+	err = m.monitor.pass(ctx, theirs, "getfd", map[string]any{"fdname": d.id()})
+	if err == nil {
+		err = m.monitor.do(ctx, "blockdev-add", d.block(d.id()))
 	}
-	if err := m.monitor.do(ctx, "blockdev-add", d.block(d.id())); err != nil {
-		return err
+	if err == nil && d.Kind == SCSI {
+		err = m.monitor.do(ctx, "device_add", d.controller())
 	}
-	if d.Kind == SCSI {
-		if err := m.monitor.do(ctx, "device_add", d.controller()); err != nil {
-			return err
-		}
+	if err == nil {
+		err = m.monitor.do(ctx, "device_add", d.device())
 	}
-	return m.monitor.do(ctx, "device_add", d.device())
+	if err != nil {
+		ours.Close()
+		<-d.served
+	}
+	return err
 }
 
 // PullDisk unplugs a disk, also in the middle of work, and returns when the

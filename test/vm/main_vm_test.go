@@ -17,9 +17,11 @@ import (
 	"github.com/berth-storage/berth/test/vm"
 )
 
-// inside are what this binary does in the machine instead of testing, by name.
+// inside are what this binary does instead of testing, by name: in the machine,
+// where not said otherwise.
 var inside = map[string]func(args []string) error{
 	"life": life, "wipe": wipeOnce, "know": know,
+	"hold": hold, // on the host
 }
 
 func TestMain(m *testing.M) {
@@ -40,6 +42,7 @@ const mib = 1 << 20
 // boot starts a machine that has this binary, and closes it after the test.
 func boot(t *testing.T, disks ...vm.Disk) *vm.Machine {
 	t.Helper()
+	before := held(t)
 	m, err := vm.Boot(t.Context(), vm.Options{Disks: disks, Files: map[string]string{"test": "/proc/self/exe"}})
 	if err != nil {
 		t.Fatal(err)
@@ -48,8 +51,28 @@ func boot(t *testing.T, disks ...vm.Disk) *vm.Machine {
 		if err := m.Close(); err != nil {
 			t.Error(err)
 		}
+		if after := held(t); len(after) > len(before) {
+			t.Errorf("a closed machine has left open files: %q", after)
+		}
 	})
 	return m
+}
+
+// held lists this process's open files that have no name, as a machine's have
+// none.
+func held(t *testing.T) (files []string) {
+	t.Helper()
+	names, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range names {
+		target, _ := os.Readlink("/proc/self/fd/" + n.Name())
+		if strings.HasPrefix(target, "socket:") || strings.HasSuffix(target, " (deleted)") {
+			files = append(files, target)
+		}
+	}
+	return files
 }
 
 // lines is what a command in the machine prints, as far as it has come.

@@ -84,6 +84,13 @@ func (m *Machine) launch(ctx context.Context, order []string) error {
 	}
 	p.args = append(p.args, "-chardev", "socket,id=qmp,fd="+p.last(), "-mon", "chardev=qmp,mode=control")
 	var plugged []*attached
+	defer func() {
+		if m.qemu == nil {
+			for _, d := range plugged {
+				d.slot = -1
+			}
+		}
+	}()
 	var conns []*net.UnixConn
 	for slot, serial := range order {
 		d, err := m.disk(serial)
@@ -106,9 +113,6 @@ func (m *Machine) launch(ctx context.Context, order []string) error {
 		p.object("-device", d.device())
 	}
 	if m.qemu, err = p.start(); err != nil {
-		for _, d := range plugged {
-			d.slot = -1
-		}
 		return err
 	}
 	p.ours = nil // from now on they end with QEMU
