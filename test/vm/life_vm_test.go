@@ -30,11 +30,12 @@ const notes = 3
 // life has volumes live as the agent has them do: published, used, wiped, and
 // again, in the journal before each step. It never ends by itself. It prints
 //
-//	found NAME CYCLE STATE OFFSET LEFT    what the journal has at the start, and how many bytes of the disk are not zero
+//	found NAME CYCLE STATE OFFSET LEFT    what the journal has at the start, and how many bytes or files of a tenant there are
 //	ack NAME CYCLE STATE OFFSET           what the journal has promised to have from now on
 //
 // Arguments: "new" or "old" for the journal's filesystem, "check" to end after
-// what was found or "go", a seed, and the volumes' serial numbers.
+// what was found or "go", a seed, and the volumes' serial numbers. Those that
+// begin with the name of a filesystem are directories, the others block devices.
 func life(args []string) error {
 	age, do, volumes := args[0], args[1], args[3:]
 	seed, err := strconv.ParseUint(args[2], 10, 64)
@@ -53,6 +54,11 @@ func life(args []string) error {
 			return err
 		}
 		l.identity = l.block.ID()
+		if kind, _, isDir := strings.Cut(serial, "-"); isDir && strings.ToUpper(kind) != kind {
+			if err := l.mount(kind, age == "new"); err != nil {
+				return err
+			}
+		}
 		all = append(all, l)
 	}
 	for i := range notes {
@@ -96,6 +102,7 @@ type living struct {
 	journal  *volume.Journal
 	identity disk.ID
 	path     string // "" for a record without a disk
+	dir      string // where a filesystem volume is mounted
 	block    disk.Block
 	rand     *rand.Rand
 	record   volume.Record
@@ -109,14 +116,17 @@ func (l *living) find() error {
 		r = volume.Record{ID: id, Identity: l.identity, State: volume.Clean, PV: volume.PVRef{Version: "0"}}
 	}
 	l.record = r
-	var bytes int64
-	if l.path != "" {
-		var err error
-		if bytes, err = left(l.path); err != nil {
-			return err
-		}
+	var tenants int64
+	var err error
+	switch {
+	case l.dir != "":
+		tenants, err = files(l.dir)
+	case l.path != "":
+		tenants, err = left(l.path)
 	}
-	_, err := fmt.Println("found", l.name, r.PV.Version, r.State, r.Offset, bytes)
+	if err == nil {
+		_, err = fmt.Println("found", l.name, r.PV.Version, r.State, r.Offset, tenants)
+	}
 	return err
 }
 
@@ -167,8 +177,11 @@ func (l *living) live() error {
 
 // use is what a tenant does: it writes, and says nothing of when it is to last.
 func (l *living) use() error {
-	if l.path == "" {
+	switch {
+	case l.path == "":
 		return nil
+	case l.dir != "":
+		return l.useDir()
 	}
 	data := []byte(strings.Repeat("tenant "+l.record.PV.Version+" ", int(l.block.SizeBytes)/8))
 	f, err := os.OpenFile(l.path, os.O_WRONLY, 0)
@@ -200,8 +213,11 @@ func (l *living) way() string {
 }
 
 func (l *living) wipe() error {
-	if l.path == "" {
+	switch {
+	case l.path == "":
 		return nil
+	case l.dir != "":
+		return l.wipeDir()
 	}
 	b, err := host.OpenBlock(l.path, func(fd int) error {
 		now, err := disk.ReadBlockFD(os.DirFS("/"), fd)
