@@ -28,6 +28,13 @@ const (
 	AnnProvisionedBy = "pv.kubernetes.io/provisioned-by"
 	// AnnIdentity is the identity of the disk or filesystem behind the volume.
 	AnnIdentity = Driver + "/identity"
+	// AnnNodeGoneSince is when the controller first saw that the volume's node is
+	// gone, in RFC 3339. The delay before anything is deleted counts from it; it
+	// is taken off when the node is back.
+	AnnNodeGoneSince = Driver + "/node-gone-since"
+	// AnnNodeAddress is where the kubelet of a node that is gone could last be
+	// reached, as address:port. The controller asks there for a sign of life.
+	AnnNodeAddress = Driver + "/node-address"
 )
 
 // Finalizer is on each PersistentVolume that an agent publishes. While it is
@@ -44,6 +51,7 @@ const (
 	ReasonDiskGone        = "DiskGone"
 	ReasonQuarantined     = "Quarantined"
 	ReasonWipeFailed      = "WipeFailed"
+	ReasonWipeWaiting     = "WipeWaiting"
 	ReasonPublishFailed   = "PublishFailed"
 	ReasonDiskHung        = "DiskHung"
 	ReasonTaintNotRemoved = "TaintNotRemoved"
@@ -60,6 +68,17 @@ const (
 	// EnvIdentity is the identity of what is to be erased. `berth clean` erases
 	// nothing else.
 	EnvIdentity = "BERTH_IDENTITY"
+)
+
+// Reasons of the events that the controller writes about volumes and claims of
+// nodes that are gone. The first is the established clean-up controller's.
+const (
+	ReasonNodeGone       = "ReferencedNodeDeleted"
+	ReasonNodeBack       = "NodeBack"
+	ReasonNodeAlive      = "NodeAlive"
+	ReasonNodeUncertain  = "NodeUncertain"
+	ReasonClaimDeleted   = "ClaimDeleted"
+	ReasonRecoveryFailed = "RecoveryFailed"
 )
 
 // Standard paths on a node.

@@ -61,12 +61,13 @@ func TestControllerRights(t *testing.T) {
 		}
 	}
 	want := map[string]string{
-		"/persistentvolumes":      "delete get list patch watch",
-		"/persistentvolumeclaims": "delete get list watch",
+		"/persistentvolumes":      "delete list patch watch",
+		"/persistentvolumeclaims": "delete get",
 		"/nodes":                  "get list watch",
 		"/events":                 "create",
-		"berth-system coordination.k8s.io/leases":    "create get update",
-		"kube-node-lease coordination.k8s.io/leases": "get",
+		"berth-system coordination.k8s.io/leases":                  "create",
+		"berth-system coordination.k8s.io/leases berth-controller": "get update",
+		"kube-node-lease coordination.k8s.io/leases":               "get",
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("rights of the controller: %v, want %v", got, want)

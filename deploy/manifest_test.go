@@ -155,7 +155,7 @@ func checkRights(t *testing.T, objects []metav1.Object) {
 	}
 	want = nil
 	if strings.Contains(file, "job: true") {
-		want = map[string]string{"batch/jobs": "create delete get list watch"}
+		want = map[string]string{"batch/jobs": "create delete get watch"}
 	}
 	var got map[string]string
 	for _, role := range all[*rbacv1.Role](objects) {
@@ -172,7 +172,11 @@ func rights(rules []rbacv1.PolicyRule) map[string]string {
 	for _, rule := range rules {
 		for _, group := range rule.APIGroups {
 			for _, resource := range rule.Resources {
-				got[group+"/"+resource] = strings.Join(slices.Sorted(slices.Values(rule.Verbs)), " ")
+				key := group + "/" + resource
+				if len(rule.ResourceNames) > 0 {
+					key += " " + strings.Join(rule.ResourceNames, " ")
+				}
+				got[key] = strings.Join(slices.Sorted(slices.Values(rule.Verbs)), " ")
 			}
 		}
 	}

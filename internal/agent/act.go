@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -15,6 +16,9 @@ import (
 
 // act does what was decided.
 func (a *Agent) act(ctx context.Context, id volume.ID, s *situation, d volume.Decision) (step, error) {
+	if removed, err := a.removeJob(ctx, s.in.Record); removed {
+		return goOn, err
+	}
 	switch d.Verb {
 	case volume.Nothing:
 		a.reports.clear(volumeSubject(id))
@@ -189,9 +193,37 @@ func selector(terms []config.SelectorTerm) (out []corev1.NodeSelectorTerm) {
 	return out
 }
 
-// wipe erases a volume, after asking the API server itself once more whether
-// it may.
+// wipe erases a volume when it is its turn on the disk.
 func (a *Agent) wipe(ctx context.Context, id volume.ID, s *situation, r volume.Record) (step, error) {
+	if byProgram(s.slot) {
+		if may, err := a.mayTry(id, s); !may {
+			return halt, err
+		}
+	}
+	queue := turn{a.machine.Disk(s.slot.entry), s.slot.entry.Kind == kindDevice}
+	giveBack, waited, err := a.turns.take(ctx, queue, func() {
+		a.log.Debug("a wipe waits for others on its disk", "volume", id, "disk", r.Identity, "device", queue.disk)
+	})
+	if err != nil {
+		return halt, err
+	}
+	defer giveBack()
+	if entry := s.slot.entry; waited { // much may have changed
+		if !a.gather(id, s) || s.slot.entry != entry {
+			return goOn, nil
+		}
+		d := volume.Decide(s.in)
+		if d.Verb != volume.Wipe {
+			return goOn, nil
+		}
+		r = *d.Record
+	}
+	return a.wipeNow(ctx, id, s, r)
+}
+
+// wipeNow erases a volume, after asking the API server itself once more whether
+// it may.
+func (a *Agent) wipeNow(ctx context.Context, id volume.ID, s *situation, r volume.Record) (step, error) {
 	pv, err := limited(ctx, a, func() (*pvObject, error) { return a.cluster.Get(ctx, r.PV.Name) })
 	if err != nil {
 		return halt, err
@@ -209,16 +241,24 @@ func (a *Agent) wipe(ctx context.Context, id volume.ID, s *situation, r volume.R
 	started := time.Now()
 	a.metrics.established.begins(id, s)
 	result, err := a.erase(ctx, s, &r)
-	if err != nil && ctx.Err() != nil {
+	var soon away
+	if err != nil && (ctx.Err() != nil || errors.As(err, &soon)) {
 		return halt, err
 	}
 	a.metrics.wiped(id, s.slot.class, result, time.Since(started), err)
+	if err != nil && failedProgram(s.slot, err) {
+		return halt, a.tryFailed(id, s, err)
+	}
 	if err != nil {
 		return halt, fmt.Errorf("%w: %w", errDisk, err)
 	}
+	a.tries.forget(id)
 	message := "wiped and verified"
-	if result.Method == methodCommand {
+	switch result.Method {
+	case methodCommand:
 		message = "wiped, as its command says"
+	case methodJob:
+		message = "wiped, as its Job says"
 	}
 	a.log.Info(message, "pv", r.PV.Name, "volume", r.ID, "disk", r.Identity, "method", result.Method,
 		"entries", result.Entries, "bytes", result.Bytes, "seconds", time.Since(started).Seconds())
@@ -229,6 +269,14 @@ func (a *Agent) wipe(ctx context.Context, id volume.ID, s *situation, r volume.R
 // erase does the erasing, as the volume's class wants it. It notes in r how far
 // it has come.
 func (a *Agent) erase(ctx context.Context, s *situation, r *volume.Record) (wipeResult, error) {
+	if wantsJob(s.slot) {
+		return a.eraseInJob(ctx, s, r)
+	}
+	if r.Job != "" { // of a configuration before this one
+		if err := a.stopJob(ctx, s, r); err != nil {
+			return wipeResult{}, err
+		}
+	}
 	if of := offsetOf(s.slot); r.OffsetOf != of {
 		r.Offset, r.OffsetOf = 0, of
 	}

@@ -2,12 +2,7 @@ package agent
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"net"
-	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +12,6 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/berth-storage/berth/internal/config"
-	"github.com/berth-storage/berth/internal/disk"
 	"github.com/berth-storage/berth/internal/publish"
 	"github.com/berth-storage/berth/internal/volume"
 )
@@ -99,6 +93,12 @@ type Agent struct {
 	standIn   bool     // see Options.StandIn
 	byPV      sync.Map // UID of a PV → disk.ID: what the journal knows
 	strangers strangers
+	turns     *turns
+	tries     *tries
+	// jobs returns the client for Jobs, which is made when a class first wants
+	// one: most agents never do.
+	jobs     func() (jobs, error)
+	jobImage string
 
 	current    atomic.Pointer[config.Agent]
 	reloadDue  atomic.Bool // the file, or what it was checked against, may have changed
@@ -118,7 +118,7 @@ type Agent struct {
 func newAgent(ctx context.Context, node publish.Node, m machine, c cluster, j journal, log *slog.Logger) *Agent {
 	a := &Agent{
 		log: log, node: node, machine: m, cluster: c,
-		metrics: newMetrics(), slots: newSlots(),
+		metrics: newMetrics(), slots: newSlots(), turns: newTurns(), tries: newTries(),
 		events: make(chan event, eventQueue), old: newOld(),
 		requests: make(chan struct{}, requests), inspecting: make(chan struct{}, inspections), notes: make(chan struct{}, 1),
 		rescan: make(chan bool, 1), progressed: make(chan struct{}, 1),
@@ -175,90 +175,6 @@ func (a *Agent) trigger(full bool) {
 			}
 		}
 	}
-}
-
-// Run looks after the node's volumes until ctx ends. It returns an error only
-// for what no waiting could mend: a journal that cannot be used, an address
-// that cannot be listened on.
-func Run(ctx context.Context, o Options) error {
-	counted := newAPIMetrics()
-	o.Kube = counted.measure(o.Kube)
-	client, err := publish.NewClient(o.Kube, o.Node)
-	if err != nil {
-		return err
-	}
-	var j journal
-	if o.StateDir != "" {
-		if j, err = openJournal(o.StateDir); err != nil {
-			return err
-		}
-	}
-	var listener net.Listener
-	if o.Listen != "" {
-		if listener, err = net.Listen("tcp", o.Listen); err != nil {
-			return fmt.Errorf("listening for metrics and health: %w", err)
-		}
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	a := newAgent(ctx, publish.Node{Name: o.Node}, localMachine{}, client, j, o.Log)
-	a.standIn = o.StandIn
-	counted.register(a.metrics.registry)
-	// Many volumes at once take stacks and buffers that are not needed after;
-	// the runtime itself would give them back over minutes.
-	a.volumes.idle = time.AfterFunc(idleAfter, debug.FreeOSMemory)
-	defer a.volumes.idle.Stop()
-	if listener != nil {
-		a.running.Go(func() { a.serve(ctx, listener, o.MetricsPath) })
-	}
-	if a.node, err = waitForNode(ctx, client, o.Log); err != nil {
-		cancel()
-		a.running.Wait()
-		return nil // ctx has ended
-	}
-	a.running.Go(func() { a.writeEvents(ctx) })
-	if j == nil {
-		var ok bool
-		if o.StateDir, ok = a.awaitStateDir(ctx, o); ok {
-			if j, err = openJournal(o.StateDir); err == nil {
-				a.useJournal(j)
-			}
-		}
-		if !ok || err != nil {
-			cancel()
-			a.running.Wait()
-			return err
-		}
-	}
-	a.log.Info("agent started", "node", a.node.Name, "config", o.Config.String(), "state", o.StateDir)
-
-	a.running.Go(func() {
-		a.followOld(ctx, func(ctx context.Context) { client.WatchOld(ctx, a.node, a.store) })
-	})
-	a.running.Go(func() {
-		<-a.old.done // until then a volume may look as if it had no PV
-		client.WatchVolumes(ctx, a.store)
-	})
-	a.running.Go(func() { a.keepUntainted(ctx) })
-	a.running.Go(func() { client.WatchClasses(ctx, a.classes) })
-	a.watch(ctx, "mounts", disk.WatchMounts, func() { a.trigger(false) })
-	a.watch(ctx, "block devices", disk.WatchBlockDevices, a.devicesChanged)
-	dirs := newDirWatch(a.log, func() { a.trigger(false) })
-	a.watch(ctx, "discovery directories", dirs.run, nil)
-	a.watch(ctx, "configuration", o.Config.Watch, a.configChanged)
-
-	a.loop(ctx, func() { a.reload(o.Config, dirs) })
-	a.volumes.stop()
-	a.running.Wait()
-	return nil
-}
-
-func openJournal(stateDir string) (journal, error) {
-	j, err := volume.OpenJournal(filepath.Join(stateDir, "volumes"))
-	if err != nil {
-		return nil, err
-	}
-	return j, nil
 }
 
 // configChanged asks for a look at the configuration file and, with it, a scan.
@@ -318,24 +234,4 @@ func (a *Agent) watch(ctx context.Context, what string, run func(context.Context
 			}
 		}
 	})
-}
-
-// waitForNode reads the node's object, as soon as the API server gives it.
-func waitForNode(ctx context.Context, client *publish.Client, log *slog.Logger) (publish.Node, error) {
-	last := ""
-	for {
-		n, err := client.Node(ctx)
-		if err == nil {
-			return n, nil
-		}
-		if err.Error() != last && ctx.Err() == nil {
-			log.Warn("waiting for the node's object", "err", err)
-			last = err.Error()
-		}
-		select {
-		case <-ctx.Done():
-			return publish.Node{}, errors.New("stopped while waiting for the node's object")
-		case <-time.After(apiRetry / 2):
-		}
-	}
 }

@@ -24,7 +24,11 @@ var testClass = config.Class{Name: "fast", HostDir: "/mnt/disks", MountDir: "/mn
 
 // start begins a life of the agent that dies at the given step.
 func (w *world) start(t *testing.T, dieAt int, after bool) (a *Agent, stop func()) {
-	return w.startWith(t, dieAt, after, testClass)
+	class := testClass
+	if w.class != nil {
+		class = *w.class
+	}
+	return w.startWith(t, dieAt, after, class)
 }
 
 func (w *world) startWith(t *testing.T, dieAt int, after bool, class config.Class) (a *Agent, stop func()) {
@@ -37,6 +41,7 @@ func (w *world) startWith(t *testing.T, dieAt int, after bool, class config.Clas
 		t.Fatal(err)
 	}
 	a.standIn = w.unheld
+	a.jobs, a.jobImage = func() (jobs, error) { return fakeJobs{p}, nil }, "berth:1"
 	w.mu.Lock()
 	w.process = p
 	w.mu.Unlock()
@@ -169,6 +174,10 @@ func (w *world) state() string {
 	for _, id := range slices.Sorted(maps.Keys(w.records)) {
 		fmt.Fprintf(&b, "record %s %s %s\n", w.records[id].Entry, w.records[id].State, w.records[id].PV.Name)
 	}
+	for _, name := range slices.Sorted(maps.Keys(w.jobs)) {
+		fmt.Fprintf(&b, "job %s\n", name)
+	}
+	fmt.Fprintf(&b, "jobs made: %d\n", w.made)
 	return b.String()
 }
 
@@ -232,6 +241,11 @@ func live(t *testing.T, prepare func(*world), phase, dieAt int, after bool) (end
 	return w.state(), steps, died
 }
 
+// devicesInJobs is the beginning where devices are wiped in Jobs, which outlive
+// the agent: one that runs is picked up, none is left at the end, and no second
+// one is made for the same release.
+const devicesInJobs = "devices wiped in Jobs"
+
 // beginnings are how the world may be when the agent first starts.
 var beginnings = map[string]func(w *world){
 	"nothing published": func(*world) {},
@@ -239,6 +253,11 @@ var beginnings = map[string]func(w *world){
 		w.unheld = true
 		w.established("dir")
 		w.established("dev")
+	},
+	devicesInJobs: func(w *world) {
+		class := testClass
+		class.Wipe.Job = true
+		w.class = &class
 	},
 	"published by the established provisioner, under its role": func(w *world) {
 		w.unheld, w.noLabel = true, true
@@ -261,20 +280,21 @@ func TestCrashConverges(t *testing.T) {
 			var steps []int
 			synctest.Test(t, func(t *testing.T) { want, steps, _ = live(t, prepare, -1, 0, false) })
 			t.Logf("steps of each phase: %v; end:\n%s", steps, want)
-			kills, held := 0, 0
+			kills, held, at := 0, 0, map[string]bool{}
 			for phase, n := range steps {
 				if phase == 0 {
 					n += 4 // it is begun twice; what is left over kills nothing
 				}
-				for at := 1; at <= n; at++ {
+				for step := 1; step <= n; step++ {
 					for _, after := range []bool{false, true} {
-						name := fmt.Sprintf("phase %d step %d after=%v", phase, at, after)
+						name := fmt.Sprintf("phase %d step %d after=%v", phase, step, after)
 						synctest.Test(t, func(t *testing.T) {
-							got, _, died := live(t, prepare, phase, at, after)
+							got, _, died := live(t, prepare, phase, step, after)
 							if died != "" {
 								kills++
+								at[died] = true
 							}
-							if beginning != "nothing published" && phase == 3 && strings.Contains(got, "record dev Quarantined") {
+							if beginning != "nothing published" && beginning != devicesInJobs && phase == 3 && strings.Contains(got, "record dev Quarantined") {
 								held++
 								return
 							}
@@ -287,6 +307,11 @@ func TestCrashConverges(t *testing.T) {
 			}
 			if kills < 60 || held > 6 {
 				t.Errorf("the agent was killed %d times only, and a device held back %d times", kills, held)
+			}
+			for _, step := range []string{"begin Job", "Job runs", "Job has ended", "remove Job"} {
+				if beginning == devicesInJobs && !at[step] {
+					t.Errorf("the agent was not killed at %q", step)
+				}
 			}
 			t.Logf("killed %d times, a device held back %d times", kills, held)
 		})

@@ -43,6 +43,12 @@ type world struct {
 	taints  []string // keys of the node's
 	noTaint error    // why taints cannot be removed
 	events  []string
+	jobs    map[string]*fakeJob // by PV
+	jobFate func() error        // what comes of a Job that is made now; nil: it succeeds
+	noJobs  bool                // the API server refuses what is about Jobs
+	made    int                 // Jobs so far
+	wipes   []string            // disks whose wipe by the agent has begun, in order
+	class   *config.Class       // the configuration's; nil for testClass
 
 	process *process // the agent that lives now
 }
@@ -58,6 +64,7 @@ type fakeDisk struct {
 	unread   error         // it cannot be looked at
 	wiping   chan struct{} // a wipe waits for its end
 	unwiped  error         // how a wipe ends
+	disk     string        // the physical one it is on; "" for one of its own
 }
 
 // process is one life of the agent. It dies at a step: before it, with no
@@ -80,7 +87,7 @@ type watched struct {
 }
 
 func newWorld(disks map[string]*fakeDisk) *world {
-	return &world{disks: disks, pvs: map[string]*corev1.PersistentVolume{}, records: map[volume.ID]volume.Record{}}
+	return &world{disks: disks, pvs: map[string]*corev1.PersistentVolume{}, records: map[volume.ID]volume.Record{}, jobs: map[string]*fakeJob{}}
 }
 
 // step runs one effect under its name, or dies.
@@ -166,7 +173,19 @@ func (p *process) Empty(_ config.Class, e entry, id disk.ID) (empty bool, err er
 	return empty, err
 }
 
+func (p *process) Disk(e entry) string {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	if d := p.w.disks[e.Name]; d != nil && d.disk != "" {
+		return d.disk
+	}
+	return e.Name
+}
+
 func (p *process) Wipe(_ context.Context, _ config.Class, w wipeJob) (wipeResult, error) {
+	p.w.mu.Lock()
+	p.w.wipes = append(p.w.wipes, w.Entry.Name)
+	p.w.mu.Unlock()
 	half := func() error {
 		d := p.w.disks[w.Entry.Name]
 		if d == nil || d.identity != w.Identity {
@@ -374,5 +393,5 @@ func (w *world) edit(name string, change func(*corev1.PersistentVolume)) {
 }
 
 func testNode() publish.Node {
-	return publish.Node{Name: "node-1", UID: "node-uid", Hostname: "node-1"}
+	return publish.Node{Name: "node-1", UID: "node-uid", Hostname: "host-1"}
 }

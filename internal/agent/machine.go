@@ -47,6 +47,9 @@ type machine interface {
 	Inspect(class config.Class, e entry) (d *volume.Disk, problem string, err error)
 	// Empty reports whether the directory behind an entry has no contents.
 	Empty(class config.Class, e entry, identity disk.ID) (bool, error)
+	// Disk names the physical disk behind an entry: entries with the same answer
+	// slow each other down. It reads sysfs, and never waits for the disk.
+	Disk(e entry) string
 	// Wipe erases and verifies the disk behind an entry, after proving through
 	// the open descriptor that it has this identity.
 	Wipe(ctx context.Context, class config.Class, w wipeJob) (wipeResult, error)

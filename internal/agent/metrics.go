@@ -126,7 +126,11 @@ func (m *metrics) wiped(id volume.ID, c config.Class, r wipeResult, took time.Du
 		m.wipes.WithLabelValues(c.Name, "failed").Inc()
 		return
 	}
-	m.wipes.WithLabelValues(c.Name, "verified").Inc()
+	outcome := "verified"
+	if r.Method == methodCommand || r.Method == methodJob {
+		outcome = "reported" // by another program
+	}
+	m.wipes.WithLabelValues(c.Name, outcome).Inc()
 	m.wipeTime.WithLabelValues(c.Name, r.Method).Observe(took.Seconds())
 	m.wipeBytes.WithLabelValues(c.Name).Add(float64(r.Bytes))
 }

@@ -56,6 +56,9 @@ func (a *Agent) reconcile(ctx context.Context, id volume.ID) (retry time.Duratio
 			a.reports.clear(volumeSubject(id))
 			return 0
 		}
+		if s.in.Disk == nil && s.in.Looked {
+			a.tries.forget(id)
+		}
 		d := volume.Decide(s.in)
 		next, err := a.act(ctx, id, &s, d)
 		if ctx.Err() != nil {
@@ -143,6 +146,10 @@ func (a *Agent) managed(class string) bool {
 
 // failed reports an action's error and says when to try again.
 func (a *Agent) failed(id volume.ID, s situation, d volume.Decision, err error) time.Duration {
+	var notYet later
+	if errors.As(err, &notYet) {
+		return notYet.wait
+	}
 	n := 0
 	if v, ok := a.failures.Load(id); ok {
 		n = v.(int) + 1

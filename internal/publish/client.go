@@ -5,15 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/rest"
@@ -24,10 +21,6 @@ import (
 
 // pvs is the resource this package is about.
 const pvs = "persistentvolumes"
-
-// requestTimeout bounds each request that is not a watch. An API server that
-// takes longer is as good as away, and the request is tried again.
-const requestTimeout = 15 * time.Second
 
 // Client carries PersistentVolumes of one node to and from the API server. It
 // knows the four kinds of object it uses and no others, which keeps the
@@ -44,32 +37,20 @@ func NewClient(config *rest.Config, node string) (*Client, error) {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(corev1.AddToScheme(scheme))
 	utilruntime.Must(storagev1.AddToScheme(scheme))
-	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
-	codecs := serializer.NewCodecFactory(scheme)
-
-	connect := func(path string, gv schema.GroupVersion) (rest.Interface, error) {
-		c := rest.CopyConfig(config)
-		c.APIPath, c.GroupVersion = path, &gv
-		c.NegotiatedSerializer = codecs.WithoutConversion()
-		c.ContentType = runtime.ContentTypeProtobuf
-		c.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
-		c.QPS = -1 // the API server's own priority and fairness sets the pace
-		return rest.RESTClientFor(c)
-	}
-	core, err := connect("/api", corev1.SchemeGroupVersion)
+	core, err := REST(config, scheme, corev1.SchemeGroupVersion)
 	if err != nil {
-		return nil, fmt.Errorf("making a client: %w", err)
+		return nil, err
 	}
-	storage, err := connect("/apis", storagev1.SchemeGroupVersion)
+	storage, err := REST(config, scheme, storagev1.SchemeGroupVersion)
 	if err != nil {
-		return nil, fmt.Errorf("making a client: %w", err)
+		return nil, err
 	}
 	return &Client{node: node, core: core, storage: storage, codec: runtime.NewParameterCodec(scheme)}, nil
 }
 
 // Node reads the node this client is for.
 func (c *Client) Node(ctx context.Context) (Node, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()
 	var n corev1.Node
 	if err := c.core.Get().Resource("nodes").Name(c.node).Do(ctx).Into(&n); err != nil {
@@ -85,7 +66,7 @@ func (c *Client) Node(ctx context.Context) (Node, error) {
 // Create makes a PersistentVolume and returns it as the API server has it.
 // Where one of that name exists already it returns that one, with created false.
 func (c *Client) Create(ctx context.Context, pv *corev1.PersistentVolume) (got *corev1.PersistentVolume, created bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()
 	got = &corev1.PersistentVolume{}
 	err = c.core.Post().Resource(pvs).Body(pv).Do(ctx).Into(got)
@@ -105,7 +86,7 @@ func (c *Client) Create(ctx context.Context, pv *corev1.PersistentVolume) (got *
 // Get reads a PersistentVolume from the API server itself, nil when it does not
 // exist.
 func (c *Client) Get(ctx context.Context, name string) (*corev1.PersistentVolume, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()
 	pv := &corev1.PersistentVolume{}
 	err := c.core.Get().Resource(pvs).Name(name).Do(ctx).Into(pv)
@@ -123,7 +104,7 @@ func (c *Client) Get(ctx context.Context, name string) (*corev1.PersistentVolume
 // be taken from a claim that came in between. It returns the PV as the API
 // server has it then, nil when it is gone; one that was gone is no error.
 func (c *Client) Withdraw(ctx context.Context, pv volume.PV) (*corev1.PersistentVolume, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()
 	uid := types.UID(pv.UID)
 	only := &metav1.Preconditions{UID: &uid}
@@ -144,7 +125,7 @@ func (c *Client) Withdraw(ctx context.Context, pv volume.PV) (*corev1.Persistent
 // LetGo takes Berth's finalizer off a PersistentVolume, under the same
 // conditions as Withdraw.
 func (c *Client) LetGo(ctx context.Context, pv volume.PV) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()
 	meta := map[string]any{
 		"uid":                                 pv.UID,
@@ -167,7 +148,7 @@ func (c *Client) LetGo(ctx context.Context, pv volume.PV) error {
 // Label puts this node's label on a PersistentVolume, if it is still the one
 // that was seen, and returns it as the API server has it then.
 func (c *Client) Label(ctx context.Context, pv volume.PV) (*corev1.PersistentVolume, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
 		"uid": pv.UID, "labels": map[string]string{api.LabelNode: NodeLabelValue(c.node)},
@@ -184,7 +165,7 @@ func (c *Client) Label(ctx context.Context, pv volume.PV) (*corev1.PersistentVol
 
 // Event writes a Kubernetes event.
 func (c *Client) Event(ctx context.Context, e *corev1.Event) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()
 	err := c.core.Post().Namespace(e.Namespace).Resource("events").Body(e).Do(ctx).Error()
 	if err != nil {

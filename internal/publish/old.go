@@ -30,7 +30,7 @@ func (c *Client) Unlabelled(ctx context.Context, each func(*corev1.PersistentVol
 	o := metav1.ListOptions{Limit: pageSize}
 	for {
 		var list corev1.PersistentVolumeList
-		page, cancel := context.WithTimeout(ctx, requestTimeout)
+		page, cancel := context.WithTimeout(ctx, RequestTimeout)
 		err := request(o).Do(page).Into(&list)
 		cancel()
 		if err != nil {
@@ -53,7 +53,7 @@ func (c *Client) WatchOld(ctx context.Context, node Node, store *Store) {
 	defer cancel()
 	feed(ctx, pages{&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+			ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 			defer cancel()
 			o.ResourceVersion, o.ResourceVersionMatch, o.Limit = "", "", pageSize // a version makes the server send all at once
 			list := &corev1.PersistentVolumeList{}

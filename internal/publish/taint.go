@@ -15,7 +15,7 @@ import (
 // corev1.Node, which would drop the fields of another version of Kubernetes. It
 // is an update because that is what the established provisioner's role allows.
 func (c *Client) RemoveTaint(ctx context.Context, key string) (removed bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 	defer cancel()
 	data, err := c.core.Get().Resource("nodes").Name(c.node).SetHeader("Accept", "application/json").Do(ctx).Raw()
 	if err != nil {

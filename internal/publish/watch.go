@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -12,20 +11,12 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/berth-storage/berth/api"
 )
-
-// watchBackoff is how long to wait before asking an API server again that did
-// not answer. It stops growing early, so that an agent has caught up within
-// seconds of the server's return.
-func watchBackoff() *wait.Backoff {
-	return &wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 10, Cap: 2 * time.Second}
-}
 
 // WatchVolumes keeps store fed with the PersistentVolumes of this client's node
 // until ctx ends. Only those are asked for, by label.
@@ -141,7 +132,7 @@ func follow(ctx context.Context, client rest.Interface, codec runtime.ParameterC
 	request := requests(client, codec, resource, selector)
 	feed(ctx, &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+			ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 			defer cancel()
 			out := list.DeepCopyObject()
 			return out, request(o).Do(ctx).Into(out)
@@ -155,7 +146,7 @@ func follow(ctx context.Context, client rest.Interface, codec runtime.ParameterC
 
 func feed(ctx context.Context, lw cache.ListerWatcher, name string, kind runtime.Object, store cache.ReflectorStore) {
 	r := cache.NewReflectorWithOptions(lw, kind, store, cache.ReflectorOptions{
-		Name: name, TypeDescription: name, Backoff: watchBackoff(),
+		Name: name, TypeDescription: name, Backoff: Backoff(),
 	})
 	r.RunWithContext(ctx)
 }

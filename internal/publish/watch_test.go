@@ -136,7 +136,7 @@ func TestWatchRecovers(t *testing.T) {
 }
 
 func TestWatchBackoffStaysShort(t *testing.T) {
-	b := watchBackoff()
+	b := Backoff()
 	for n := range 1000 {
 		if d := b.Step(); d <= 0 || d > 3*time.Second {
 			t.Fatalf("wait %d is %s; want at most 3s, so that 5s are kept", n, d)

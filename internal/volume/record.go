@@ -62,6 +62,7 @@ type Record struct {
 	Root     *disk.Owner `json:"root,omitempty"`     // of a directory, before its first claim
 	Offset   int64       `json:"offset,omitempty"`   // how far the wipe of a block device has come, in bytes over all its passes
 	OffsetOf string      `json:"offsetOf,omitempty"` // which wipe that is
+	Job      string      `json:"job,omitempty"`      // name of the PV whose Job was begun to wipe it, until that is removed
 	Reason   string      `json:"reason,omitempty"`   // why it is quarantined
 }
 
