@@ -80,16 +80,6 @@ func (d *attached) serve(conn io.ReadWriteCloser) {
 	go func() { d.served <- d.content.serve(conn) }()
 }
 
-// Content reads what is on a disk, as the machine would. After a power cut that
-// is what has survived.
-func (m *Machine) Content(serial string) (io.ReaderAt, error) {
-	d, err := m.disk(serial)
-	if err != nil {
-		return nil, err
-	}
-	return d.content, nil
-}
-
 func (m *Machine) disk(serial string) (*attached, error) {
 	for _, d := range m.disks {
 		if d.Serial == serial {

@@ -91,20 +91,20 @@ func (g *guest) run(ctx context.Context, c Command) (status int, err error) {
 	if err := g.out.Send(wire.Request{ID: id, Run: &wire.Command{Args: c.Args, Env: c.Env, Dir: c.Dir}}); err != nil {
 		return -1, fmt.Errorf("running %s: %w", c.Args[0], ErrOff)
 	}
-	done := ctx.Done()
-	for {
-		select {
-		case a := <-r.ended:
-			if a.Why != "" {
-				return a.Status, fmt.Errorf("running %s: %s", c.Args[0], a.Why)
-			}
-			return a.Status, ctx.Err()
-		case <-g.off:
-			return -1, fmt.Errorf("running %s: %w", c.Args[0], errors.Join(ErrOff, ctx.Err()))
-		case <-done:
-			_ = g.out.Send(wire.Request{ID: id, Kill: true})
-			return -1, ctx.Err()
+	select {
+	case a := <-r.ended:
+		if a.Why != "" {
+			return a.Status, fmt.Errorf("running %s: %s", c.Args[0], a.Why)
 		}
+		return a.Status, nil
+	case <-g.off:
+		return -1, fmt.Errorf("running %s: %w", c.Args[0], ErrOff)
+	case <-ctx.Done():
+		_ = g.out.Send(wire.Request{ID: id, Kill: true})
+		g.mu.Lock()
+		delete(g.running, id) // the caller does not expect more output
+		g.mu.Unlock()
+		return -1, ctx.Err()
 	}
 }
 

@@ -50,18 +50,21 @@ func (t *tail) String() string {
 
 // on starts the machine and returns when it is up.
 func (m *Machine) on(ctx context.Context, order []string) error {
-	if err := m.launch(ctx, order); err != nil {
-		return fmt.Errorf("booting the machine: %w", errors.Join(err, m.off()))
+	err := m.launch(ctx, order)
+	if err == nil {
+		select {
+		case <-m.guest.up:
+			return nil
+		case <-m.guest.off:
+		case <-ctx.Done():
+		}
+		err = errors.Join(errors.New("it did not come up"), ctx.Err())
 	}
-	why := ctx.Done()
-	select {
-	case <-m.guest.up:
-		return nil
-	case <-m.guest.off:
-	case <-why:
+	var console fmt.Stringer = &tail{}
+	if m.qemu != nil {
+		console = m.qemu.console
 	}
-	console := m.qemu.console
-	err := errors.Join(errors.New("it did not come up"), ctx.Err(), m.off())
+	err = errors.Join(err, m.off())
 	return fmt.Errorf("booting the machine: %w\n%s", err, console)
 }
 

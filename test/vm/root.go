@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // packages are the machine's own Debian packages: a kernel with its modules,
@@ -42,6 +44,7 @@ func prepare(ctx context.Context) (system, error) {
 	if os.Geteuid() != 0 {
 		return system{}, errors.New("making the machine's root filesystem: it takes root; the next time it is cached")
 	}
+	fmt.Fprintln(os.Stderr, "making the machine's root filesystem, which takes a minute and is cached")
 	if err := makeSystem(ctx, cache); err != nil {
 		return system{}, fmt.Errorf("making the machine's root filesystem: %w", err)
 	}
@@ -66,6 +69,17 @@ func cacheDir() (string, error) {
 func makeSystem(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
+	}
+	lock, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return err
+	}
+	if _, err := os.Stat(dir); err == nil {
+		return nil // another test was faster
 	}
 	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".build-vm-")
 	if err != nil {
@@ -102,11 +116,7 @@ func makeSystem(ctx context.Context, dir string) error {
 	if _, err := output(ctx, "mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", root, filepath.Join(done, "root.img"), rootBytes); err != nil {
 		return err
 	}
-	err = os.Rename(done, dir)
-	if _, now := os.Stat(dir); now == nil {
-		return nil // another test was faster
-	}
-	return err
+	return os.Rename(done, dir)
 }
 
 // output runs a program and returns what it printed, without the last newline.
