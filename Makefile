@@ -13,8 +13,11 @@ build: ## Build berth and kubectl-berth into bin/
 check: ## Check format, vet, staticcheck, generated files, import law and pure tests; under a minute
 	$(GO) run ./test/check
 
-test: ## Run every tier of tests: pure, script, root, cluster; as root
+test: ## Run every tier of tests: pure, script, root, vm, cluster; as root
 	$(GO) run ./test/tiers
+
+test-faults: ## Run the faults in full: 200 power cuts, half an hour; as root
+	BERTH_VM_CUTS=200 $(GO) run ./test/tiers vm
 
 bench: ## Measure Berth on a real cluster; the figures go to bench/out/; as root
 	$(GO) run -C test/cluster ./cmd/bench
@@ -31,4 +34,4 @@ down: ## Stop the cluster and leave nothing of it behind; as root
 fmt: ## Format the Go files
 	gofmt -w api cmd deploy internal test
 
-.PHONY: help build check test bench demo up down fmt
+.PHONY: help build check test test-faults bench demo up down fmt

@@ -16,7 +16,7 @@ import (
 )
 
 // tags are all build tags of tests, so that their files are checked as well.
-const tags = "-tags=script,root,cluster"
+const tags = "-tags=script,root,vm,cluster"
 
 var steps = []step{
 	{name: "format", args: []string{"gofmt", "-l", "api", "cmd", "deploy", "internal", "test"}, silent: true, hint: "make fmt"},

@@ -42,6 +42,20 @@ func berthRoot() (image.Debian, error) {
 	return image.Debian{Cache: cache, Packages: deploy.Packages()}, err
 }
 
+// Debian makes an archive of a minimal Debian with the packages, unless it is
+// cached, and returns its path.
+func Debian(ctx context.Context, packages []string) (string, error) {
+	cache, err := cacheDir()
+	if err != nil {
+		return "", err
+	}
+	d := image.Debian{Cache: cache, Packages: packages}
+	if err := d.Make(ctx); err != nil {
+		return "", err
+	}
+	return d.Path()
+}
+
 // buildBerth builds bin/berth from the work tree, and its image into the
 // cluster's directory.
 func buildBerth(ctx context.Context, root, dir string) (state.Image, error) {

@@ -118,7 +118,7 @@ func (s *start) prepare(ctx context.Context) error {
 	if err := preflight.Check(preflight.Machine(s.dir, s.parts.builder.Cache), cold); err != nil {
 		return err
 	}
-	packages, err := preflight.MissingPackages(ctx)
+	packages, err := preflight.MissingPackages(ctx, false)
 	if err != nil {
 		return err
 	}

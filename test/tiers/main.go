@@ -2,7 +2,7 @@
 // first, and says what ran, passed, failed and was skipped with why. It is what
 // `make test` calls:
 //
-//	go run ./test/tiers [pure] [script] [root] [cluster]
+//	go run ./test/tiers [pure] [script] [root] [vm] [cluster]
 //
 // It fails when a test fails, and also when a tier ran nothing or skipped
 // everything, as a run that proves nothing must not look like one that does.

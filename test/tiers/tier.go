@@ -31,6 +31,8 @@ type tier struct {
 	ownMounts bool
 	// before is the arguments of go that prepare the machine, as root.
 	before []string
+	// exec is the program that runs the tests' binaries, if go itself does not.
+	exec string
 }
 
 // tiers, cheapest first.
@@ -39,6 +41,9 @@ var tiers = []tier{
 	{name: "script", tag: "script", flags: []string{"-count=1", "-timeout=10m"}},
 	{name: "root", tag: "root", flags: []string{"-count=1", "-p=1", "-timeout=10m"}, ownMounts: true,
 		before: []string{"run", "-C", "test/cluster", "./cmd/cluster", "packages"}},
+	{name: "vm", tag: "vm", flags: []string{"-count=1", "-p=1", "-timeout=1h"}, slow: true,
+		before: []string{"run", "-C", "test/cluster", "./cmd/cluster", "packages", "--vm"},
+		exec:   "go run github.com/berth-storage/berth/test/vm/cmd/vmexec"},
 	{name: "cluster", tag: "cluster", flags: []string{"-count=1", "-p=1", "-timeout=30m"}, slow: true},
 }
 
@@ -60,6 +65,9 @@ func (t tier) command(root, module string) ([]string, error) {
 	packages, names, err := tagged(dir, t.tag)
 	if err != nil || len(names) == 0 {
 		return nil, err
+	}
+	if t.exec != "" {
+		args = append(args, "-exec="+t.exec)
 	}
 	// The package's untagged tests belong to another tier and are not run twice.
 	args = append(args, "-tags="+t.tag, "-run=^("+strings.Join(names, "|")+")$")

@@ -33,6 +33,7 @@ func TestCommand(t *testing.T) {
 		"test/cluster/go.mod":      "module m/test/cluster",
 		"a/pure_test.go":           "package a\nfunc TestPure(t *testing.T) {}",
 		"a/a_root_test.go":         "//go:build root\n\npackage a\nfunc TestB(t *testing.T) {}\nfunc TestA(t *testing.T) {}\nfunc Testify() {}\nfunc TestMain(m *testing.M) {}\nfunc helper() {}",
+		"a/a_vm_test.go":           "//go:build vm\n\npackage a\nfunc TestDisk(t *testing.T) {}",
 		"a/b/c_root_test.go":       "// A comment.\n\n//go:build linux && root\n\npackage b\nfunc TestC(t *testing.T) {}",
 		"a/b/not_root_test.go":     "//go:build !root\n\npackage b\nfunc TestNot(t *testing.T) {}",
 		"a/testdata/x_test.go":     "//go:build root\n\npackage x\nfunc TestX(t *testing.T) {}",
@@ -47,6 +48,7 @@ func TestCommand(t *testing.T) {
 		{"script", "test/cluster", ""},
 		{"root", ".", "test -C . -json -count=1 -p=1 -timeout=10m -tags=root -run=^(TestA|TestB|TestC)$ ./a ./a/b"},
 		{"root", "test/cluster", "test -C test/cluster -json -count=1 -p=1 -timeout=10m -tags=root -run=^(TestLink)$ ./r"},
+		{"vm", ".", "test -C . -json -count=1 -p=1 -timeout=1h -exec=go run github.com/berth-storage/berth/test/vm/cmd/vmexec -tags=vm -run=^(TestDisk)$ ./a"},
 		{"cluster", ".", ""},
 		{"cluster", "test/cluster", "test -C test/cluster -json -count=1 -p=1 -timeout=30m -tags=cluster -run=^(TestReal)$ ./."},
 	} {
@@ -72,14 +74,14 @@ func TestChoose(t *testing.T) {
 		return names
 	}
 	for _, c := range []struct{ args, want []string }{
-		{nil, []string{"pure", "script", "root", "cluster"}},
+		{nil, []string{"pure", "script", "root", "vm", "cluster"}},
 		{[]string{"root", "pure"}, []string{"pure", "root"}},
 	} {
 		if got, err := choose(c.args); err != nil || !reflect.DeepEqual(names(got), c.want) {
 			t.Errorf("%q: %v, %v, want %q", c.args, names(got), err, c.want)
 		}
 	}
-	if _, err := choose([]string{"rot"}); err == nil || err.Error() != `found tier "rot"; allowed: pure, script, root, cluster` {
+	if _, err := choose([]string{"rot"}); err == nil || err.Error() != `found tier "rot"; allowed: pure, script, root, vm, cluster` {
 		t.Errorf("an unknown tier: %v", err)
 	}
 }

@@ -29,7 +29,7 @@ func newCommand(out io.Writer) *cobra.Command {
 	}
 	root.SetOut(out)
 	root.PersistentFlags().StringVar(&a.dir, "dir", "", "directory of the cluster (default .cluster in the repository)")
-	root.AddCommand(a.packages(), a.build(), a.up(), a.demo(), a.down(), a.status(), a.logs(), a.node(), a.disk(), a.image(), a.exec(), supervise(), nodeInit())
+	root.AddCommand(a.packages(), a.debian(), a.build(), a.up(), a.demo(), a.down(), a.status(), a.logs(), a.node(), a.disk(), a.image(), a.exec(), supervise(), nodeInit())
 	return root
 }
 

@@ -5,13 +5,17 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
 
-// packages are the Debian packages that a cluster uses, each with a file by
-// which it is known to be there, however it was installed.
-var packages = []struct{ name, file string }{
+// wanted is a Debian package with a file by which it is known to be there,
+// however it was installed.
+type wanted struct{ name, file string }
+
+// packages are what a cluster uses.
+var packages = []wanted{
 	{"runc", "/usr/sbin/runc"},
 	{"containernetworking-plugins", "/usr/lib/cni/ptp"},
 	{"iptables", "/usr/sbin/iptables"},
@@ -25,10 +29,18 @@ var packages = []struct{ name, file string }{
 	{"ca-certificates", "/etc/ssl/certs/ca-certificates.crt"},
 }
 
-// MissingPackages lists the Debian packages that must be installed.
-func MissingPackages(ctx context.Context) ([]string, error) {
+// vmPackages are what test/vm uses beside them.
+var vmPackages = []wanted{{"qemu-system-x86", "/usr/bin/qemu-system-x86_64"}}
+
+// MissingPackages lists the Debian packages that must be installed; those that
+// test/vm needs among them if vm is set.
+func MissingPackages(ctx context.Context, vm bool) ([]string, error) {
 	var missing []string
-	for _, p := range packages {
+	all := packages
+	if vm {
+		all = slices.Concat(packages, vmPackages)
+	}
+	for _, p := range all {
 		if _, err := os.Stat(p.file); err != nil {
 			missing = append(missing, p.name)
 		}
@@ -51,7 +63,7 @@ func MissingPackages(ctx context.Context) ([]string, error) {
 
 func files(names []string) string {
 	var all []string
-	for _, p := range packages {
+	for _, p := range slices.Concat(packages, vmPackages) {
 		for _, n := range names {
 			if p.name == n {
 				all = append(all, fmt.Sprintf("%s (%s)", p.file, p.name))
