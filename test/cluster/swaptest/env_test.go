@@ -28,7 +28,7 @@ const (
 	diskClass  = "local-disks"
 	blockClass = "local-blocks"
 	selector   = "app=" + daemonSet
-	oldImage   = "registry.k8s.io/sig-storage/local-volume-provisioner:v2.9.0"
+	oldImage   = "registry.example.com/local-volume-provisioner:v2.9.0"
 )
 
 // nodes are the cluster's.
