@@ -292,6 +292,29 @@ func TestForgedPVs(t *testing.T) {
 	}
 }
 
+// TestForgedPVGoes: what was said of a PV that is not the node's is over when the
+// PV is gone.
+func TestForgedPVGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(map[string]*fakeDisk{})
+		forged := w.established("a", func(pv *corev1.PersistentVolume) {
+			pv.Labels = map[string]string{api.LabelNode: "node-1"}
+			pv.Annotations[api.AnnProvisionedBy] = "local-volume-provisioner-node-2"
+		})
+		a, stop := w.start(t, 0, false)
+		defer stop()
+		settle()
+		if _, reported := a.reports.about(misfitSubject(forged)); !reported {
+			t.Fatal("it is not reported")
+		}
+		forceAway(w, forged)
+		settle()
+		if _, reported := a.reports.about(misfitSubject(forged)); reported {
+			t.Error("it is gone, and still reported")
+		}
+	})
+}
+
 // TestStrangerKeepsItsPath: a PV that somebody wrote by hand keeps the disk at its
 // path from being given to a second claim, until it is gone.
 func TestStrangerKeepsItsPath(t *testing.T) {

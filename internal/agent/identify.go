@@ -26,6 +26,8 @@ func (a *Agent) identify(ctx context.Context, name string) (retry time.Duration)
 	class, managed := config.Class{}, false
 	if len(found) > 0 {
 		class, managed = a.class(found[0].Class)
+	} else {
+		a.reports.clear(misfitSubject(name)) // one that is not the node's is gone
 	}
 	if !managed { // or another disk's by now
 		a.reports.clear(subject)

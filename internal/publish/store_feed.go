@@ -21,7 +21,13 @@ func (s *Store) Update(obj any) error { return s.take(obj, false) }
 
 // Delete takes a PV out. One that was not being deleted has only left the
 // watch, because its label was changed, and is not taken to be gone.
-func (s *Store) Delete(obj any) error { return s.drop(obj, false) }
+func (s *Store) Delete(obj any) error {
+	err := s.drop(obj, false)
+	if pv, ok := obj.(*corev1.PersistentVolume); ok && s.on.Foreign(pv) {
+		s.on.Unidentified(pv.Name) // so that what was said of it is taken back
+	}
+	return err
+}
 
 // Replace takes in a whole list. A PV that is missing from it is forgotten, but
 // not taken to be gone: a list may be old.
