@@ -148,7 +148,14 @@ func (a *Agent) label(ctx context.Context, pv *corev1.PersistentVolume) error {
 	v, _ := publish.View(pv)
 	got, err := limited(ctx, a, func() (*pvObject, error) { return a.cluster.Label(ctx, v) })
 	switch {
-	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
+	case apierrors.IsNotFound(err):
+		a.store.Missing(v)
+		return nil
+	case apierrors.IsConflict(err): // another PV of that name, or others were faster, again and again
+		now, err2 := limited(ctx, a, func() (*pvObject, error) { return a.cluster.Get(ctx, pv.Name) })
+		if err2 != nil || now != nil && now.UID == pv.UID {
+			return errors.Join(err, err2)
+		}
 		a.store.Missing(v)
 		return nil
 	case err != nil:

@@ -161,6 +161,29 @@ func TestTakeOverInterrupted(t *testing.T) {
 	})
 }
 
+// TestLabelConflict: a conflict over a bound PV's label does not make it a PV that
+// is gone, whose volume would be held back.
+func TestLabelConflict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(map[string]*fakeDisk{"a": {identity: "fs:1:/", bytes: "precious"}})
+		w.unheld, w.noLabel = true, true
+		name := w.established("a", boundTo("db"))
+		_, stop := w.start(t, 0, false)
+		settle()
+		stop()
+		w.do(func() { w.noLabel, w.busy = false, 3 }) // the right was granted
+		_, stop = w.start(t, 0, false)
+		defer stop()
+		settle()
+		wantState(t, w, volume.IDOf("fs:1:/"), volume.Used)
+		w.do(func() {
+			if w.pvs[name].Labels[api.LabelNode] == "" {
+				t.Error("it is not labelled after the conflicts are over")
+			}
+		})
+	})
+}
+
 // TestNeverSeenDiskIsNotForgotten is guarantee 3 for an adopted PV whose disk was
 // away from the start: with its PV removed by hand, what comes to its place is
 // held back.

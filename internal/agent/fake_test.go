@@ -39,6 +39,7 @@ type world struct {
 	down    bool // the API server refuses
 	unheld  bool // the agent runs under the established provisioner's manifests
 	noLabel bool // and may not patch PVs
+	busy    int  // so many labellings meet a conflict
 	trail   []string
 	taints  []string // keys of the node's
 	noTaint error    // why taints cannot be removed
@@ -295,6 +296,9 @@ func (p fakeAPI) Label(_ context.Context, seen volume.PV) (out *corev1.Persisten
 			return apierrors.NewForbidden(corev1.Resource("persistentvolumes"), seen.Name, errors.New("no patch"))
 		case pv == nil:
 			return apierrors.NewNotFound(corev1.Resource("persistentvolumes"), seen.Name)
+		case p.w.busy > 0:
+			p.w.busy--
+			return apierrors.NewConflict(corev1.Resource("persistentvolumes"), seen.Name, errors.New("others were faster"))
 		case string(pv.UID) != seen.UID:
 			return apierrors.NewConflict(corev1.Resource("persistentvolumes"), seen.Name, errors.New("another"))
 		}

@@ -43,8 +43,9 @@ var volatileTypes = []string{"tmpfs", "ramfs", "devtmpfs"}
 //
 // It is api.StateDir where that lies on a mount, or where the process is in no
 // container; unless that has no journal and an earlier start has left one in a
-// ".berth", which must not be forgotten. Else it is a directory ".berth" in a class's mountDir: the first
-// that exists, by the order of the classes, or else the first that can be made.
+// ".berth", which must not be forgotten. Else it is a directory ".berth" in a
+// class's mountDir: the first that exists, by the order of the classes, or else
+// the first that can be made.
 // Where there is none, api.StateDir is left. The warning says what the choice
 // means to an operator, "" for nothing.
 func StateDir(h Host, classes []config.Class) (dir, warning string) {
@@ -75,7 +76,7 @@ func StateDir(h Host, classes []config.Class) (dir, warning string) {
 		}
 	}
 	return api.StateDir, fmt.Sprintf("the journal in %s ends with this container, as neither that nor any discovery directory (%s) is on a writable mount that lasts: "+
-		"volumes that claims have had are held back after a restart; mount a directory of the node at %[1]s", api.StateDir, strings.Join(dirs, ", "))
+		"a PersistentVolume that is deleted by hand before a restart comes back after it with its data; mount a directory of the node at %[1]s", api.StateDir, strings.Join(dirs, ", "))
 }
 
 // inContainer reports whether what is written beside the mounts ends with a container.
