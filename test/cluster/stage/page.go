@@ -47,8 +47,9 @@ func (e *Stage) Person(commands string, replace ...string) string {
 	cmd.Dir = e.root()
 	cmd.Env = e.C.Environ()
 	out, err := cmd.CombinedOutput()
-	if err != nil {
-		e.Fatalf("%s%v:\n%s", commands, err, out)
+	if err != nil { // its end first: a summary shows one line
+		said := strings.TrimSpace(string(out))
+		e.Fatalf("%v: %s\nafter all of\n%s\nwhich said\n%s", err, said[strings.LastIndex(said, "\n")+1:], commands, said)
 	}
 	return string(out)
 }
