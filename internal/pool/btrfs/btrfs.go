@@ -94,20 +94,7 @@ func (subvolumes) Limit(f *host.Folder, name string, bytes int64) error {
 	return f.LimitSubvolume(v, bytes)
 }
 
-// Total leaves out a share for metadata, which btrfs keeps twice and takes from
-// the same disk: a tenth, as it warns of less itself (its documentation advises
-// to keep 10 % unallocated).
-func (subvolumes) Total(f *host.Folder) (total int64, err error) {
-	err = f.With(".", func(fd int) error {
-		var s unix.Statfs_t
-		if err := unix.Fstatfs(fd, &s); err != nil {
-			return err
-		}
-		total = int64(s.Blocks) * s.Bsize / 10 * 9
-		return nil
-	})
-	return total, err
-}
+func (subvolumes) Total(f *host.Folder) (int64, error) { return shelf.Usable(f) }
 
 // Destroy removes a subvolume. Its limit goes first: when it is gone, nothing
 // tells its number any more. What a tenant made subvolumes in is emptied first.

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -107,4 +109,27 @@ func deviceSize(s *suite, path string) int64 {
 // full reports whether an error says that there is no room to write.
 func full(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
+}
+
+// tenant does something as a container would, which has no CAP_SYS_RESOURCE: it
+// lifts ext4's quotas.
+func tenant(s *suite, do func()) {
+	s.Helper()
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		runtime.LockOSThread() // and never unlocked, so that the thread ends with this
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var sets [2]unix.CapUserData
+		err := unix.Capget(&header, &sets[0])
+		if err == nil {
+			sets[0].Effective &^= 1 << unix.CAP_SYS_RESOURCE
+			err = unix.Capset(&header, &sets[0])
+		}
+		if err != nil {
+			s.Errorf("putting down CAP_SYS_RESOURCE: %v", err)
+			return
+		}
+		do()
+	})
+	wait.Wait()
 }

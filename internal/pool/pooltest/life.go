@@ -22,7 +22,9 @@ func (s *suite) enforced() {
 		}
 		return
 	}
-	if err := s.tryWrite(a, 0, a.Bytes+s.Slack+mib); !full(err) {
+	var err error
+	tenant(s, func() { err = s.tryWrite(a, 0, a.Bytes+s.Slack+mib) })
+	if !full(err) {
 		s.Errorf("writing %d bytes to a volume of %d: %v", a.Bytes+s.Slack+mib, a.Bytes, err)
 	}
 	s.write(b, 0, b.Bytes/2)

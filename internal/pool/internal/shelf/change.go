@@ -79,8 +79,8 @@ func (s *Shelf) make(ctx context.Context, v pool.Volume) (err error) {
 	}
 	if v.Mode == pool.Block {
 		err = s.hands.Allocate(temp+"/"+dataFile, v.Bytes)
-	} else if err = s.kind.Make(s.folder, temp+"/"+dataDir); err == nil {
-		err = s.kind.Limit(s.folder, temp+"/"+dataDir, v.Bytes)
+	} else if err = s.kind.Make(s.folder, temp+"/"+Data); err == nil {
+		err = s.kind.Limit(s.folder, temp+"/"+Data, v.Bytes)
 	}
 	if err != nil {
 		return err
@@ -141,7 +141,7 @@ func (s *Shelf) Open(_ context.Context, id pool.ID) (pool.Place, error) {
 		return pool.Place{}, err
 	}
 	if v.Mode == pool.Filesystem {
-		return pool.Place{Dir: s.folder.Path(string(id) + "/" + dataDir)}, nil
+		return pool.Place{Dir: s.folder.Path(string(id) + "/" + Data)}, nil
 	}
 	device, err := host.AttachLoop(s.folder.Path(string(id) + "/" + dataFile))
 	return pool.Place{Device: device}, err
@@ -232,7 +232,7 @@ func (s *Shelf) destroy(ctx context.Context, dir string) error {
 		}
 		return s.hands.Remove(dir)
 	}
-	if err := s.kind.Destroy(ctx, s.folder, dir+"/"+dataDir); err != nil {
+	if err := s.kind.Destroy(ctx, s.folder, dir+"/"+Data); err != nil {
 		return err
 	}
 	for _, file := range []string{dataFile, specFile, specFile + ".tmp", ""} {

@@ -240,7 +240,7 @@ func wantLimits(t *testing.T, s *Shelf, dir string) {
 			}
 			continue
 		}
-		limit, err := os.ReadFile(dir + "/" + string(v.ID) + "/" + dataDir + "/limit")
+		limit, err := os.ReadFile(dir + "/" + string(v.ID) + "/" + Data + "/limit")
 		if string(limit) != fmt.Sprint(v.Bytes) {
 			t.Errorf("%s is limited to %s (%v)", v.ID, limit, err)
 		}

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/berth-storage/berth/internal/host"
 	"github.com/berth-storage/berth/internal/pool"
 )
@@ -26,9 +28,12 @@ const (
 	half     = ".new-"     // before the name of a volume that is being made
 	leaving  = ".gone-"    // before the name of one that is being removed
 	specFile = "spec.json" // in a volume's directory: what was promised
-	dataDir  = "data"      // what a pod gets, of mode Filesystem
 	dataFile = "data.img"  // what the device is over, of mode Block
 )
+
+// Data is the name, in a volume's directory, of what a pod gets of a volume of
+// mode Filesystem.
+const Data = "data"
 
 // A Kind makes directories that cannot outgrow their size.
 type Kind interface {
@@ -108,7 +113,7 @@ func (s *Shelf) hold(v pool.Volume) error {
 		}
 		return host.GrowLoop(s.folder.Path(file))
 	}
-	return s.kind.Limit(s.folder, string(v.ID)+"/"+dataDir, v.Bytes)
+	return s.kind.Limit(s.folder, string(v.ID)+"/"+Data, v.Bytes)
 }
 
 // read returns a volume, or pool.ErrNotFound.
@@ -195,4 +200,19 @@ func (s *Shelf) room() (pool.Room, error) {
 	}
 	free = max(free, 0) / Unit * Unit
 	return pool.Room{Total: total, Free: free, Largest: free}, nil
+}
+
+// Usable is what a filesystem of its own can promise to volumes: a tenth is left
+// for its metadata, which btrfs keeps twice, and for what it needs free to work
+// well.
+func Usable(f *host.Folder) (bytes int64, err error) {
+	err = f.With(".", func(fd int) error {
+		var s unix.Statfs_t
+		if err := unix.Fstatfs(fd, &s); err != nil {
+			return err
+		}
+		bytes = int64(s.Blocks) * s.Bsize / 10 * 9
+		return nil
+	})
+	return bytes, err
 }
