@@ -5,6 +5,9 @@ import "fmt"
 // Decide says what to do next with a volume. It is pure: it is the only place
 // where it is decided whether a volume is published, withdrawn or wiped.
 func Decide(in Input) Decision {
+	if d, decided := decideMark(in); decided {
+		return d
+	}
 	if in.Record == nil {
 		return decideNew(in)
 	}
@@ -41,8 +44,10 @@ func decideNew(in Input) Decision {
 		return wait(Refused, in.Disk.Refused)
 	case in.Rival != "":
 		return occupied(in)
+	case in.Disk.Markable && in.Empty == nil:
+		return Decision{Verb: Examine}
 	}
-	return keep(recordOf(in).with(Published, nil))
+	return keep(recordOf(in).with(Published, func(r *Record) { r.offer(in) }))
 }
 
 func decideClean(in Input) Decision {
@@ -57,10 +62,13 @@ func decideClean(in Input) Decision {
 		return wait(Refused, in.Disk.Refused)
 	case in.Rival != "":
 		return occupied(in)
+	case in.Disk.Markable && in.Empty == nil:
+		return Decision{Verb: Examine}
 	}
 	return keep(in.Record.with(Published, func(r *Record) {
 		r.Class, r.Entry = in.Disk.Class, in.Disk.Entry
 		r.PV, r.Claim, r.Reason, r.Offset = PVRef{}, nil, "", 0
+		r.offer(in)
 	}))
 }
 
@@ -101,6 +109,9 @@ func decideVanished(in Input) Decision {
 		}
 		if in.Rival != "" {
 			return occupied(in)
+		}
+		if d, decided := decideBare(in); decided {
+			return d
 		}
 		return Decision{Verb: Publish, Record: in.Record.with(Published, func(r *Record) { r.PV.UID = "" })}
 	case in.Disk.Device || in.Empty != nil && !*in.Empty:
@@ -186,7 +197,7 @@ func outdated(in Input) bool {
 func recordOf(in Input) Record {
 	r := Record{}
 	if in.Disk != nil {
-		r = Record{Identity: in.Disk.Identity, Class: in.Disk.Class, Entry: in.Disk.Entry, Root: in.Disk.Root}
+		r = Record{Identity: in.Disk.Identity, Class: in.Disk.Class, Entry: in.Disk.Entry, Root: in.Disk.Root, Mark: in.Disk.markID(in.Token)}
 	} else {
 		r = Record{Identity: in.PV.Identity, Class: in.PV.Class}
 	}
@@ -209,6 +220,7 @@ func used(in Input) Decision {
 		if in.PV.Claim != nil {
 			r.Claim = in.PV.Claim
 		}
+		r.renew(in)
 	}))
 }
 

@@ -13,12 +13,17 @@ func everyInput(f func(Input)) {
 	}
 	places := []place{
 		{nil, true}, {nil, false}, {goodDisk(), true}, {goodDisk(keeps), true}, {goodDisk(device), true}, {goodDisk(refused), true},
+		{goodDisk(markable(nil)), true}, {goodDisk(markable(markOf("m1", nil))), true}, {goodDisk(markable(markOf("m2", &claimA))), true},
+		{goodDisk(markable(markOf("m0", &claimB))), true}, {goodDisk(markable(markOf("m0", &claimB)), keeps), true},
 		{goodDisk(keeps, refused), true}, {goodDisk(device, refused), true}, {goodDisk(moved), true}, {goodDisk(grown), true},
 	}
 	records := []*Record{
 		nil, record(Clean), record(Published), record(Published, noUID), record(Withdrawing), record(Withdrawing, leaves),
 		record(Used), record(Used, func(r *Record) { r.Claim = nil }), record(Used, func(r *Record) { r.PV.Version = "" }),
 		record(Wiping), record(Wiped), record(Quarantined), record("Zapped"),
+		record(Clean, bears("m0")), record(Published, bears("m1")), record(Published, noUID, bears("m1"), func(r *Record) { r.MarkBefore = "m0" }),
+		record(Published, noUID, bears("m1"), bare),
+		record(Used, bears("m2")), record(Wiping, bears("m1")), record(Quarantined, bears("m1")),
 	}
 	type answer struct {
 		pv     *PV
@@ -46,7 +51,7 @@ func everyInput(f func(Input)) {
 			for _, a := range answers {
 				for _, empty := range []*bool{nil, &yes, &no} {
 					for _, rival := range bools {
-						in := Input{Disk: p.disk, Looked: p.looked, Record: r, PV: a.pv, Absent: a.absent, Answer: a.fresh, Left: a.left, Empty: empty}
+						in := Input{Node: "node-1", Token: "m3", Disk: p.disk, Looked: p.looked, Record: r, PV: a.pv, Absent: a.absent, Answer: a.fresh, Left: a.left, Empty: empty}
 						if rival {
 							in.Rival = "pv0"
 						}
@@ -93,9 +98,15 @@ func TestEveryDecision(t *testing.T) {
 		}
 		switch d.Verb {
 		case Wipe:
+			require(in.Disk.Mark == nil || in.Disk.Mark.ID == record.Mark || agrees(in) || in.Empty != nil && *in.Empty, "wipes nobody else's data")
 			require(from == Wiping, "wipes only what is recorded to be wiped")
 			require(in.Disk != nil && !in.Disk.Keep, "wipes only a disk that is there and may be wiped")
+		case SetMark:
+			require(in.Disk.Markable && in.Disk.Refused == "" && in.Rival == "" && d.Record.Mark != "", "marks only what may be")
+			require(from == Published || from == Used || from == Quarantined && (in.Disk.Mark == nil || in.Disk.Mark.ID == record.MarkBefore), "marks only what was handed out, or is about to be")
 		case Publish:
+			require(!in.Disk.Markable || in.Disk.Mark != nil && in.Disk.Mark.ID == record.Mark, "publishes only what is marked")
+			require(!in.Disk.Markable || in.Disk.Keep || in.Disk.Mark.Claim == nil, "publishes only what no claim had")
 			require(from == Published || from == Withdrawing && in.Disk.Keep, "publishes only what is recorded to be clean")
 			require(in.Disk != nil && in.Disk.Refused == "" && in.Rival == "" && in.PV == nil, "publishes only what may be")
 		case Withdraw:
@@ -139,7 +150,7 @@ func requireStep(from State, in Input, to *Record, require func(bool, string)) {
 	case Wiping:
 		require(to.State == Used || to.State == Quarantined, "only a wipe ends wiping well")
 	case Quarantined:
-		require(false, "only a person ends a quarantine")
+		require(to.State == Quarantined && to.Mark != in.Record.Mark, "only a person ends a quarantine")
 	case Published, Withdrawing:
 		emptied := in.PV == nil && in.Absent && in.Empty != nil && *in.Empty
 		left := in.PV == nil && in.Absent && (in.Record.PV.Leaving || in.Left != "" && in.Left == in.Record.PV.UID)
