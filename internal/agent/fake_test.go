@@ -57,7 +57,9 @@ type world struct {
 type fakeDisk struct {
 	identity disk.ID
 	device   bool
-	bytes    string // the marks that tenants have left
+	bytes    string // what tenants have left
+	mark     []byte // its mark
+	noMark   error  // why none can be written
 	plain    bool   // nothing is mounted on it
 	hang     chan struct{}
 	size     int64         // 0 for 1 GiB
@@ -157,21 +159,10 @@ func (p *process) Inspect(c config.Class, e entry) (out *volume.Disk, problem st
 		}
 		out = &volume.Disk{Identity: d.identity, Class: c.Name, Entry: e.Name, Path: c.HostDir + "/" + e.Name,
 			Device: d.device, CapacityBytes: cmp.Or(d.size, 1<<30), Refused: d.refused, Keep: c.ReadOnly || c.Shared}
+		d.readMark(out)
 		return nil
 	})
 	return out, problem, err
-}
-
-func (p *process) Empty(_ config.Class, e entry, id disk.ID) (empty bool, err error) {
-	err = p.step("examine "+e.Name, func() error {
-		d := p.w.disks[e.Name]
-		if d == nil || d.identity != id {
-			return errors.New("another disk")
-		}
-		empty = d.bytes == ""
-		return nil
-	})
-	return empty, err
 }
 
 func (p *process) Disk(e entry) string {
@@ -208,13 +199,14 @@ func (p *process) Wipe(_ context.Context, _ config.Class, w wipeJob) (wipeResult
 			return wipeResult{}, err
 		}
 	}
-	return wipeResult{}, p.step("wipe "+w.Entry.Name+" ends", func() error {
+	err := p.step("wipe "+w.Entry.Name+" ends", func() error {
 		if err := half(); err != nil {
 			return err
 		}
 		p.w.disks[w.Entry.Name].bytes = ""
 		return nil
 	})
+	return wipeResult{}, p.unmark(w.Entry, err)
 }
 
 // Journal.
