@@ -91,10 +91,20 @@ func ParseClaim(text string) (*Claim, error) {
 	return &Claim{Namespace: namespace, Name: name}, nil
 }
 
-// free reports whether no claim has the PV. One that only names a claim, as
+// Free reports whether no claim has the PV. One that only names a claim, as
 // republish makes it, is free until that claim has taken it and the binder has
 // noted its UID.
-func (p *PV) free() bool { return p.Claim == nil || p.Claim.UID == "" }
+func (p *PV) Free() bool { return p.Claim == nil || p.Claim.UID == "" }
 
 // had reports whether a claim has the PV now.
-func (p *PV) had() bool { return !p.free() && !p.Released }
+func (p *PV) had() bool { return !p.Free() && !p.Released }
+
+// Stays reports whether the volume is to be found at its last place only: what
+// is on it is a tenant's, or a person has decided over the disk that was there.
+func (r *Record) Stays() bool {
+	switch r.State {
+	case Used, Wiping, Returning:
+		return true
+	}
+	return r.Asked != ""
+}

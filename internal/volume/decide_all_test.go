@@ -105,10 +105,10 @@ func TestEveryDecision(t *testing.T) {
 		case Withdraw:
 			require(in.PV != nil && !in.PV.Deleting, "withdraws only what is there")
 			over := in.PV.Claim != nil && in.PV.Released && (from == Wiped || from == Quarantined)
-			require(in.PV.free() || over, "withdraws only what no claim has")
+			require(in.PV.Free() || over, "withdraws only what no claim has")
 		case LetGo:
 			require(in.PV != nil && in.PV.Deleting && in.PV.Held, "lets go only what is being deleted")
-			require(in.PV.free() || in.PV.Released, "lets go only what no claim has")
+			require(in.PV.Free() || in.PV.Released, "lets go only what no claim has")
 			other := in.PV.Claim == nil && in.PV.UID != in.Record.PV.UID
 			require(from != Withdrawing || in.Record.PV.Leaving || other, "lets go only what it recorded to leave")
 			require(from != Used && from != Wiping && (from != Published || other), "lets go only at a record that lasts")

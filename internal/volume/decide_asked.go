@@ -68,7 +68,7 @@ func decideReturning(in Input) Decision {
 		return quarantine(in, fmt.Sprintf("its PV %s was replaced by another before claim %s had it back", pv.Name, r.Claim))
 	case !r.returnsTo(pv.Claim):
 		return quarantine(in, fmt.Sprintf("its PV %s is not for claim %s, which was to have it back", pv.Name, r.Claim))
-	case !pv.free():
+	case !pv.Free():
 		return used(in)
 	case r.PV.Leaving && !pv.Deleting && !misplaced && in.Disk != nil: // it is back
 		return keep(r.with(Returning, func(r *Record) { r.PV = refOf(pv) }))

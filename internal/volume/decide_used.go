@@ -132,7 +132,7 @@ func decideQuarantined(in Input) Decision {
 	if in.Record.Asked != "" {
 		return decideAsked(in)
 	}
-	if pv != nil && (pv.free() || pv.Deleting && pv.Released) && (pv.Held || !pv.Deleting) {
+	if pv != nil && (pv.Free() || pv.Deleting && pv.Released) && (pv.Held || !pv.Deleting) {
 		return remove(pv)
 	}
 	return wait(Held, in.Record.Reason)

@@ -49,7 +49,7 @@ func (w *world) change() {
 	if w.pv.Released && w.pv.Delete {
 		w.mayWipe[w.pv.Claim.UID] = true
 	}
-	if w.pv.Deleting && !w.pv.Held && (w.pv.free() || w.pv.Released) {
+	if w.pv.Deleting && !w.pv.Held && (w.pv.Free() || w.pv.Released) {
 		w.remove()
 	}
 }
@@ -61,7 +61,7 @@ func (w *world) event() string {
 	pv := w.pv
 	switch w.rand.IntN(18) {
 	case 0, 1, 2:
-		if pv != nil && pv.free() && !pv.Deleting { // a binder passes over one that is being deleted
+		if pv != nil && pv.Free() && !pv.Deleting { // a binder passes over one that is being deleted
 			w.uid++
 			back := pv.Claim != nil // made again under its old name, it has its data back
 			w.handed = w.handed || back
@@ -126,7 +126,7 @@ func (w *world) event() string {
 		w.policies = !w.policies
 		return "policy of class"
 	case 15:
-		if w.rand.IntN(6) == 0 && pv != nil && !pv.free() {
+		if w.rand.IntN(6) == 0 && pv != nil && !pv.Free() {
 			pv.Claim, pv.Released, w.handed = nil, false, true
 			w.change()
 			return "claim taken off by hand"
@@ -213,7 +213,7 @@ func (w *world) step(m *memory) bool {
 	d := Decide(in)
 	w.say("  %s %+v %s", d.Verb, d.Record, d.Message)
 	same := func() bool {
-		return w.pv != nil && w.pv.UID == in.PV.UID && (!in.PV.free() || w.pv.ResourceVersion == in.PV.ResourceVersion)
+		return w.pv != nil && w.pv.UID == in.PV.UID && (!in.PV.Free() || w.pv.ResourceVersion == in.PV.ResourceVersion)
 	}
 	switch d.Verb {
 	case Keep:
