@@ -32,7 +32,7 @@ func (a *Agent) act(ctx context.Context, id volume.ID, s *situation, d volume.De
 		case volume.Refused:
 			message = refusal(s.slot, message)
 		case volume.Held:
-			message = fmt.Sprintf("volume %s (class %s, %q) is quarantined: %s; it is held back until a person decides", id, s.in.Record.Class, s.in.Record.Entry, message)
+			message = fmt.Sprintf("volume %s (class %s, %q) is quarantined: %s; it is held back until a person decides: berth volume show %[1]s", id, s.in.Record.Class, s.in.Record.Entry, message)
 		}
 		a.reportVolume(id, *s, reasonOf(d.Cause), message)
 		return halt, nil
@@ -114,8 +114,8 @@ func (a *Agent) confirm(ctx context.Context, id volume.ID, s *situation) error {
 		s.in.Answer = v.ResourceVersion
 		return nil
 	}
-	if s.in.PV != nil {
-		a.store.Missing(*s.in.PV)
+	if s.in.PV != nil { // which the watch has yet to say, and what it says before that is old
+		return later{apiRetry}
 	}
 	s.in.Absent = true // nothing of that name, or another volume's
 	return nil

@@ -122,7 +122,10 @@ func (a *Agent) weigh(ctx context.Context, id volume.ID, cmd volume.Command) (*s
 		if s.in.Absent && s.asked || s.in.PV != nil && s.in.PV.ResourceVersion == s.in.Answer {
 			break
 		}
-		if err := a.confirm(ctx, id, s); err != nil {
+		var notYet later
+		if err := a.confirm(ctx, id, s); errors.As(err, &notYet) {
+			return nil, nil, fmt.Errorf("%w: the end of PV %s has not come through its watch; try again", control.ErrNotReady, s.in.PV.Name)
+		} else if err != nil {
 			return nil, nil, err
 		}
 		s.asked = true

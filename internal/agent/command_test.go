@@ -204,6 +204,44 @@ func TestCommandsAndPVs(t *testing.T) {
 	}
 }
 
+// A PV that is gone is in the cache until the watch says so, and what the watch
+// says of it before that is old: its release must not be obeyed once more.
+func TestCommandWaitsForTheWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := heldBack(t, nil)
+		a, stop := w.start(t, 0, false)
+		defer stop()
+		settle()
+		var pv *corev1.PersistentVolume
+		w.do(func() {
+			pv = w.handMade(a, "dir", heldDir)
+			pv.Spec.ClaimRef = &corev1.ObjectReference{Namespace: "ns", Name: "by-hand", UID: "c"}
+			pv.Status.Phase = corev1.VolumeReleased
+			w.store(pv)
+		})
+		settle()
+		w.do(func() { delete(w.pvs, pv.Name) })
+		if err := say(t, a, heldDir, volume.Release, ""); !errors.Is(err, control.ErrNotReady) {
+			t.Errorf("before the watch has caught up: %v", err)
+		}
+		w.do(func() {
+			pv = pv.DeepCopy()
+			pv.Finalizers, pv.DeletionTimestamp = nil, &pv.CreationTimestamp
+			w.process.watched <- watched{pv.DeepCopy(), false}
+			w.process.watched <- watched{pv.DeepCopy(), true}
+		})
+		settle()
+		if err := say(t, a, heldDir, volume.Release, ""); err != nil {
+			t.Error(err)
+		}
+		settle()
+		wantState(t, w, volume.IDOf(heldDir), volume.Published)
+		if len(w.wipes) > 0 {
+			t.Errorf("wiped: %v", w.wipes)
+		}
+	})
+}
+
 // handMade is a PV for a disk, as a person might make it again.
 func (w *world) handMade(a *Agent, name string, id disk.ID) *corev1.PersistentVolume {
 	s := &situation{slot: slot{class: testClass}}
