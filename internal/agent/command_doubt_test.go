@@ -83,38 +83,42 @@ func TestAskedWipeNeedsTheServersWord(t *testing.T) {
 // A person decides over the disk that was shown: should it be elsewhere before
 // that is carried out, it may be a copy.
 func TestCommandStaysAtThePlace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := heldBack(t, nil)
-		a, stop := w.start(t, 0, false)
-		defer stop()
-		settle()
-		w.do(func() {
-			pv := w.handMade(a, "dir", heldDir)
-			pv.Spec.ClaimRef = &corev1.ObjectReference{Namespace: "ns", Name: "by-hand", UID: "c"}
-			pv.Status.Phase, pv.Finalizers = corev1.VolumeReleased, []string{"somebody/holds-it"}
-			w.store(pv)
-		})
-		settle()
-		if err := say(t, a, heldDir, volume.Erase, ""); err != nil {
-			t.Fatal(err)
-		}
-		settle()
-		move := func(from, to string) {
-			w.do(func() { w.disks[to] = w.disks[from]; delete(w.disks, from) })
-			a.trigger(true)
-			settle()
-		}
-		move("dir", "elsewhere")
-		w.edit("by-hand", func(pv *corev1.PersistentVolume) { pv.Finalizers = nil })
-		settle()
-		if len(w.wipes) > 0 {
-			t.Errorf("wiped elsewhere: %v", w.wipes)
-		}
-		move("elsewhere", "dir")
-		if !slices.Equal(w.wipes, []string{"dir"}) || w.disks["dir"].bytes != "" {
-			t.Errorf("back at its place: wiped %v, holds %q", w.wipes, w.disks["dir"].bytes)
-		}
+	for _, word := range []volume.Word{volume.Republish, volume.Erase} {
+		synctest.Test(t, func(t *testing.T) { staysAtThePlace(t, word) })
+	}
+}
+
+func staysAtThePlace(t *testing.T, word volume.Word) {
+	w := heldBack(t, nil)
+	a, stop := w.start(t, 0, false)
+	defer stop()
+	settle()
+	w.do(func() {
+		pv := w.handMade(a, "dir", heldDir)
+		pv.Spec.ClaimRef = &corev1.ObjectReference{Namespace: "ns", Name: "by-hand", UID: "c"}
+		pv.Status.Phase, pv.Finalizers = corev1.VolumeReleased, []string{"somebody/holds-it"}
+		w.store(pv)
 	})
+	settle()
+	if err := say(t, a, heldDir, word, ""); err != nil {
+		t.Fatal(err)
+	}
+	settle()
+	move := func(from, to string) {
+		w.do(func() { w.disks[to] = w.disks[from]; delete(w.disks, from) })
+		a.trigger(true)
+		settle()
+	}
+	move("dir", "elsewhere")
+	w.edit("by-hand", func(pv *corev1.PersistentVolume) { pv.Finalizers = nil })
+	settle()
+	if pv := pvAt(w, "elsewhere"); len(w.wipes) > 0 || pv != nil {
+		t.Errorf("%s elsewhere: wiped %v, PV %v", word, w.wipes, pv)
+	}
+	move("elsewhere", "dir")
+	if wiped := w.disks["dir"].bytes == ""; wiped != (word == volume.Erase) || pvAt(w, "dir") == nil {
+		t.Errorf("%s back at its place: wiped %v, holds %q:\n%s", word, w.wipes, w.disks["dir"].bytes, w.state())
+	}
 }
 
 // The success of a Job that wiped the volume for an earlier command does not
