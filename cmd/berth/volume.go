@@ -63,7 +63,7 @@ func stateDirOf(dir string) string {
 // noAgent explains an error where it is that no agent answers.
 func noAgent(err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("%w\nNo agent runs here. This is for the agent's pod: kubectl -n NAMESPACE exec POD -- berth volume ...", err)
+		return fmt.Errorf("%w\nNo agent runs here; run this in the agent's pod: kubectl -n NAMESPACE exec POD -- berth volume list", err)
 	}
 	return err
 }
