@@ -17,6 +17,10 @@ func decideMark(in Input) (Decision, bool) {
 		switch {
 		case in.Record != nil && in.Record.State == Quarantined:
 			// So that a person's word on the volume is one on what it bears now.
+			// One that was given before the disk bore this is taken back.
+			if in.Record.Asked != "" {
+				return keep(doubted(in)), true
+			}
 			return keep(in.Record.with(Quarantined, func(r *Record) { r.learn(*m) })), true
 		case agrees(in):
 		case in.Empty == nil:
@@ -42,9 +46,15 @@ func agrees(in Input) bool {
 	case m.Unread != "", pv == nil:
 		return false
 	case m.Claim != nil:
-		return pv.Claim != nil && *pv.Claim == *m.Claim
+		return pv.Claim != nil && m.Claim.covers(*pv.Claim)
 	}
 	return m.Node == in.Node && m.PV == pv.Name
+}
+
+// covers reports whether a claim of a mark is this one. A volume that goes back to
+// a claim was marked with the claim's name alone.
+func (c Claim) covers(o Claim) bool {
+	return c.Namespace == o.Namespace && c.Name == o.Name && (c.UID == o.UID || c.UID == "")
 }
 
 // doubted is the record of a volume that is held back for its mark's sake.
@@ -78,10 +88,10 @@ func decideMarking(in Input) (Decision, bool) {
 	}
 	var due bool
 	switch r.State {
-	case Published, Used: // but the journal gets to know of a claim first
+	case Published, Used, Returning: // but the journal gets to know of a claim first
 		due = in.PV == nil || in.PV.Claim == nil || r.of(*in.PV.Claim)
 	case Quarantined: // what it bears stays as it was found
-		due = d.Mark == nil || d.Mark.ID == r.MarkBefore
+		due = r.Asked == "" && (d.Mark == nil || d.Mark.ID == r.MarkBefore)
 	}
 	if !due {
 		return Decision{}, false
