@@ -47,6 +47,7 @@ const Finalizer = Driver + "/volume"
 const (
 	ReasonConfigRefused   = "ConfigRefused"
 	ReasonEntryRefused    = "EntryRefused"
+	ReasonCopied          = "IdentityCopied"
 	ReasonDirMissing      = "DiscoveryDirMissing"
 	ReasonDiskGone        = "DiskGone"
 	ReasonQuarantined     = "Quarantined"

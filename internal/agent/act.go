@@ -26,7 +26,7 @@ func (a *Agent) act(ctx context.Context, id volume.ID, s *situation, d volume.De
 	case volume.Wait:
 		message := d.Message
 		switch d.Cause {
-		case volume.Refused:
+		case volume.Refused, volume.Copied:
 			message = refusal(s.slot, message)
 		case volume.Held:
 			message = fmt.Sprintf("volume %s (class %s, %q) is quarantined: %s; it is held back until a person decides", id, s.in.Record.Class, s.in.Record.Entry, message)
@@ -318,6 +318,8 @@ func reasonOf(c volume.Cause) string {
 	switch c {
 	case volume.Gone:
 		return api.ReasonDiskGone
+	case volume.Copied:
+		return api.ReasonCopied
 	case volume.Held:
 		return api.ReasonQuarantined
 	}

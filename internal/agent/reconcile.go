@@ -108,7 +108,10 @@ func (a *Agent) gather(id volume.ID, s *situation) bool {
 		// the disk that was there, which nobody has released.
 		found, known = slot{}, true
 	}
-	s.slot, in.Disk, in.Looked = found, found.disk, known
+	s.slot, in.Disk, in.Looked, in.Other = found, found.disk, known, ""
+	if in.Disk == nil {
+		in.Other = a.slots.otherAt(last, id)
+	}
 	if in.Disk == nil && !a.managed(last.class) {
 		return false
 	}

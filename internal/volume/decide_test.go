@@ -71,10 +71,14 @@ func refused(d *Disk) { d.Refused = "is mounted read-only" }
 func device(d *Disk)  { d.Device, d.Root = true, nil }
 func moved(d *Disk)   { d.Entry, d.Path = "d9", "/mnt/disks/d9" }
 func grown(d *Disk)   { d.CapacityBytes = 20 * gib }
+func copied(d *Disk)  { d.Copy = "is there twice" }
+func remade(d *Disk)  { d.Medium = "wwid:2" }
 func noUID(r *Record) { r.PV.UID, r.PV.Version = "", "" }
 func leaves(r *Record) {
 	r.PV.Leaving = true
 }
+
+func on(medium disk.ID) func(*Record) { return func(r *Record) { r.Medium = medium } }
 
 func TestDecide(t *testing.T) {
 	keep := func(s State) Decision { return Decision{Verb: Keep, Record: record(s)} }
@@ -97,6 +101,18 @@ func TestDecide(t *testing.T) {
 		{"journal lost, disk gone, PV bound", Input{Looked: true, PV: bound()}, keep(Used)},
 
 		{"clean, disk there", Input{Disk: goodDisk(), Record: record(Clean)}, keep(Published)},
+		{"new disk, and a copy", Input{Disk: goodDisk(copied)}, wait(Copied)},
+		{"clean, and a copy", Input{Disk: goodDisk(copied), Record: record(Clean)}, wait(Copied)},
+		{"to be published, and a copy", Input{Disk: goodDisk(copied), Record: record(Published, noUID)}, wait(Copied)},
+		{"available, and a copy", Input{Disk: goodDisk(copied), Record: record(Published), PV: available()}, keep(Withdrawing)},
+		{"bound, and a copy", Input{Disk: goodDisk(copied), Record: record(Used), PV: bound()}, wait(Copied)},
+		{"released, and a copy", Input{Disk: goodDisk(copied), Record: record(Used), PV: released()}, wait(Copied)},
+		{"being wiped, and a copy", Input{Disk: goodDisk(copied), Record: record(Wiping), PV: released()}, wait(Copied)},
+		{"available, on another medium", Input{Disk: goodDisk(remade), Record: record(Published, on("wwid:1")), PV: available()}, keep(Published)},
+		{"bound, on another medium", Input{Disk: goodDisk(remade), Record: record(Used, on("wwid:1")), PV: bound()}, wait(Copied)},
+		{"released, on another medium", Input{Disk: goodDisk(remade), Record: record(Used, on("wwid:1")), PV: released()}, keep(Quarantined)},
+		{"being wiped, on another medium", Input{Disk: goodDisk(remade), Record: record(Wiping, on("wwid:1")), PV: released()}, keep(Quarantined)},
+		{"released, on a medium that was not known", Input{Disk: goodDisk(remade), Record: record(Used), PV: released()}, keep(Wiping)},
 		{"clean, disk gone", Input{Looked: true, Record: record(Clean)}, do(Nothing)},
 		{"clean, disk refused", Input{Disk: goodDisk(refused), Record: record(Clean)}, wait(Refused)},
 		{"clean, another's claimed PV at its place", Input{Disk: goodDisk(), Record: record(Clean), Rival: "pv0"}, wait(Occupied)},

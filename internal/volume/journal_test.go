@@ -15,7 +15,7 @@ import (
 )
 
 func fullRecord() Record {
-	return Record{ID: IDOf(testIdentity), Identity: testIdentity, Class: "fast", Entry: "d 1\n", State: Used,
+	return Record{ID: IDOf(testIdentity), Identity: testIdentity, Class: "fast", Entry: "d 1\n", State: Used, Medium: "wwid:1",
 		PV: PVRef{Name: "pv1", UID: "u1", Version: "7", Leaving: true}, Claim: &Claim{"ns", "a", "ca"},
 		Root: &disk.Owner{UID: 1, GID: 2, Mode: 0o3755}, Offset: 4096, OffsetOf: "Erase", Reason: "because"}
 }

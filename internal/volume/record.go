@@ -57,6 +57,7 @@ type Record struct {
 	Class    string      `json:"class"`
 	Entry    string      `json:"entry"` // name in the class's discovery directory
 	State    State       `json:"state"`
+	Medium   disk.ID     `json:"medium,omitempty"` // of the disk when it was published last; see Disk
 	PV       PVRef       `json:"pv"`
 	Claim    *Claim      `json:"claim,omitempty"`    // the last one
 	Root     *disk.Owner `json:"root,omitempty"`     // of a directory, before its first claim
