@@ -263,6 +263,7 @@ func (a *Agent) wipeNow(ctx context.Context, id volume.ID, s *situation, r volum
 	a.log.Info(message, "pv", r.PV.Name, "volume", r.ID, "disk", r.Identity, "method", result.Method,
 		"entries", result.Entries, "bytes", result.Bytes, "seconds", time.Since(started).Seconds())
 	r.State, r.Offset, r.OffsetOf = volume.Wiped, 0, ""
+	a.judgeAnew(s.slot)
 	return goOn, a.keep(r)
 }
 

@@ -5,6 +5,7 @@ package agent
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -105,5 +106,32 @@ func TestRootDeviceSwapped(t *testing.T) {
 		if _, err := (localMachine{}).Wipe(t.Context(), class, twin); err == nil || !strings.Contains(err.Error(), "was looked at") || !bytes.HasPrefix(contents(t, device), []byte("secret")) {
 			t.Errorf("%s: wiping a device of the same identity gave %v", wipe.Method, err)
 		}
+	}
+}
+
+// TestRootMember: a device that bears the mark of something that nothing has
+// active now is not free, and is once that is wiped. Where the data is kept, any
+// mark may be there.
+func TestRootMember(t *testing.T) {
+	device := hosttest.NewLoop(t, 64<<20)
+	class := deviceClass(t, device)
+	if out, err := exec.CommandContext(t.Context(), "mkswap", device).CombinedOutput(); err != nil {
+		t.Fatalf("mkswap: %v\n%s", err, out)
+	}
+	e, d, _ := scanOne(t, class)
+	if e.Refused != "" || !strings.Contains(d.Refused, "verdict Foreign") || !strings.Contains(d.Refused, "swap") {
+		t.Errorf("a device with swap that is not on is judged %q", d.Refused)
+	}
+	kept := class
+	kept.ReadOnly = true
+	if _, d, _ := scanOne(t, kept); d.Refused != "" {
+		t.Errorf("where the data is kept, it is judged %q", d.Refused)
+	}
+	job := wipeJob{Entry: e, Identity: d.Identity, Reached: func(int64) error { return nil }}
+	if _, err := (localMachine{}).Wipe(t.Context(), class, job); err != nil {
+		t.Fatal(err)
+	}
+	if _, d, _ := scanOne(t, class); d.Refused != "" {
+		t.Errorf("after the wipe it is judged %q", d.Refused)
 	}
 }

@@ -225,7 +225,7 @@ func (p *process) Wipe(_ context.Context, _ config.Class, w wipeJob) (wipeResult
 		if err := half(); err != nil {
 			return err
 		}
-		p.w.disks[w.Entry.Name].bytes = ""
+		p.w.disks[w.Entry.Name].bytes, p.w.disks[w.Entry.Name].refused = "", ""
 		return nil
 	})
 }

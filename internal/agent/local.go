@@ -196,6 +196,9 @@ func inspectDevice(c config.Class, e entry) (*volume.Disk, error) {
 	}
 	d.CapacityBytes = publish.RoundCapacity(b.SizeBytes)
 	d.Refused = e.Refused
+	if d.Refused == "" {
+		d.Refused = refusedMember(c, e, b)
+	}
 	return d, nil
 }
 
