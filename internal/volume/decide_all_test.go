@@ -19,7 +19,7 @@ func everyInput(f func(Input)) {
 	records := []*Record{
 		nil, record(Used, on("wwid:1")), record(Wiping, on("wwid:1")), record(Clean), record(Published), record(Published, noUID), record(Withdrawing), record(Withdrawing, leaves),
 		record(Used), record(Used, func(r *Record) { r.Claim = nil }), record(Used, func(r *Record) { r.PV.Version = "" }),
-		record(Wiping), record(Wiped), record(Quarantined), record("Zapped"),
+		record(Wiping), record(Wiped), record(Quarantined), record("Zapped"), record(Quarantined, lost), record(Quarantined, lost, illegible), record(Quarantined, lost, func(r *Record) { r.Identity = "" }),
 	}
 	type answer struct {
 		pv     *PV
@@ -143,7 +143,10 @@ func requireStep(from State, in Input, to *Record, require func(bool, string)) {
 	case Wiping:
 		require(to.State == Used || to.State == Quarantined, "only a wipe ends wiping well")
 	case Quarantined:
-		require(false, "only a person ends a quarantine")
+		require(in.Record.Lost != "", "only a person ends a quarantine, if its record was not damaged")
+		bound := in.PV != nil && in.PV.Claim != nil && !in.PV.Released && !in.PV.Deleting && in.Answer == in.PV.ResourceVersion && in.Record.Lost == Used
+		harmless := in.PV == nil && in.Absent && in.Disk != nil && (in.Disk.Keep || !in.Disk.Device && in.Empty != nil && *in.Empty)
+		require(to.State == Used && bound || to.State == Clean && harmless, "rebuilds only what is certain")
 	case Published, Withdrawing:
 		emptied := in.PV == nil && in.Absent && in.Empty != nil && *in.Empty
 		left := in.PV == nil && in.Absent && (in.Record.PV.Leaving || in.Left != "" && in.Left == in.Record.PV.UID)

@@ -60,20 +60,22 @@ func record(s State, edit ...func(*Record)) *Record {
 	return &r
 }
 
-func deleting(p *PV)  { p.Deleting = true }
-func retain(p *PV)    { p.Delete = false }
-func unheld(p *PV)    { p.Held = false }
-func otherUID(p *PV)  { p.UID = "u2" }
-func stale(p *PV)     { p.ResourceVersion = "5" }
-func ofClaimB(p *PV)  { p.Claim = &claimB }
-func keeps(d *Disk)   { d.Keep = true }
-func refused(d *Disk) { d.Refused = "is mounted read-only" }
-func device(d *Disk)  { d.Device, d.Root = true, nil }
-func moved(d *Disk)   { d.Entry, d.Path = "d9", "/mnt/disks/d9" }
-func grown(d *Disk)   { d.CapacityBytes = 20 * gib }
-func copied(d *Disk)  { d.Copy = "is there twice" }
-func remade(d *Disk)  { d.Medium = "wwid:2" }
-func noUID(r *Record) { r.PV.UID, r.PV.Version = "", "" }
+func deleting(p *PV)      { p.Deleting = true }
+func retain(p *PV)        { p.Delete = false }
+func unheld(p *PV)        { p.Held = false }
+func otherUID(p *PV)      { p.UID = "u2" }
+func stale(p *PV)         { p.ResourceVersion = "5" }
+func ofClaimB(p *PV)      { p.Claim = &claimB }
+func keeps(d *Disk)       { d.Keep = true }
+func refused(d *Disk)     { d.Refused = "is mounted read-only" }
+func device(d *Disk)      { d.Device, d.Root = true, nil }
+func moved(d *Disk)       { d.Entry, d.Path = "d9", "/mnt/disks/d9" }
+func grown(d *Disk)       { d.CapacityBytes = 20 * gib }
+func copied(d *Disk)      { d.Copy = "is there twice" }
+func remade(d *Disk)      { d.Medium = "wwid:2" }
+func lost(r *Record)      { r.Lost, r.PV, r.Class, r.Entry = Used, PVRef{}, "", "" }
+func illegible(r *Record) { r.Lost = Illegible }
+func noUID(r *Record)     { r.PV.UID, r.PV.Version = "", "" }
 func leaves(r *Record) {
 	r.PV.Leaving = true
 }
@@ -113,6 +115,16 @@ func TestDecide(t *testing.T) {
 		{"released, on another medium", Input{Disk: goodDisk(remade), Record: record(Used, on("wwid:1")), PV: released()}, keep(Quarantined)},
 		{"being wiped, on another medium", Input{Disk: goodDisk(remade), Record: record(Wiping, on("wwid:1")), PV: released()}, keep(Quarantined)},
 		{"released, on a medium that was not known", Input{Disk: goodDisk(remade), Record: record(Used), PV: released()}, keep(Wiping)},
+		{"damaged record, bound", Input{Disk: goodDisk(), Record: record(Quarantined, lost), PV: bound(), Answer: "20"}, keep(Used)},
+		{"damaged record, bound as the cache says", Input{Disk: goodDisk(), Record: record(Quarantined, lost), PV: bound()}, do(Confirm)},
+		{"illegible record, bound", Input{Disk: goodDisk(), Record: record(Quarantined, lost, illegible), PV: bound(), Answer: "20"}, wait(Held)},
+		{"illegible record, empty directory", Input{Disk: goodDisk(), Record: record(Quarantined, lost, illegible), Absent: true, Empty: &yes}, keep(Clean)},
+		{"damaged record, released", Input{Disk: goodDisk(), Record: record(Quarantined, lost), PV: released(), Answer: "20"}, wait(Held)},
+		{"damaged record, available", Input{Disk: goodDisk(), Record: record(Quarantined, lost), PV: available(), Answer: "20"}, do(Withdraw)},
+		{"damaged record, empty directory", Input{Disk: goodDisk(), Record: record(Quarantined, lost), Absent: true, Empty: &yes}, keep(Clean)},
+		{"damaged record, directory with contents", Input{Disk: goodDisk(), Record: record(Quarantined, lost), Absent: true, Empty: &no}, wait(Held)},
+		{"damaged record, device", Input{Disk: goodDisk(device), Record: record(Quarantined, lost), Absent: true}, wait(Held)},
+		{"damaged record, read-only class", Input{Disk: goodDisk(keeps), Record: record(Quarantined, lost), Absent: true}, keep(Clean)},
 		{"clean, disk gone", Input{Looked: true, Record: record(Clean)}, do(Nothing)},
 		{"clean, disk refused", Input{Disk: goodDisk(refused), Record: record(Clean)}, wait(Refused)},
 		{"clean, another's claimed PV at its place", Input{Disk: goodDisk(), Record: record(Clean), Rival: "pv0"}, wait(Occupied)},

@@ -148,6 +148,9 @@ func decideWiped(in Input) Decision {
 // keeps it.
 func decideQuarantined(in Input) Decision {
 	pv := in.PV
+	if d, certain := rebuild(in); certain {
+		return d
+	}
 	if pv != nil && (pv.Claim == nil || pv.Deleting && pv.Released) && (pv.Held || !pv.Deleting) {
 		return remove(pv)
 	}

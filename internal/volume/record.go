@@ -30,6 +30,9 @@ const (
 	Quarantined State = "Quarantined" // held back, with a reason, until a person decides
 )
 
+// Illegible is the lost state of a damaged record that does not tell it.
+const Illegible State = "Illegible"
+
 // PVRef names a PersistentVolume. UID is empty until the API server has
 // answered the creation. Version is the resource version it had when the record
 // was made. Leaving says that it was unclaimed and being deleted then, so that
@@ -65,6 +68,7 @@ type Record struct {
 	OffsetOf string      `json:"offsetOf,omitempty"` // which wipe that is
 	Job      string      `json:"job,omitempty"`      // name of the PV whose Job was begun to wipe it, until that is removed
 	Reason   string      `json:"reason,omitempty"`   // why it is quarantined
+	Lost     State       `json:"lost,omitempty"`     // it stands for a damaged record with this state, or Illegible; "" where that cannot be rebuilt
 }
 
 // with returns a copy of the record in another state.
