@@ -53,6 +53,8 @@ const (
 	ReasonQuarantined     = "Quarantined"
 	ReasonWipeFailed      = "WipeFailed"
 	ReasonWipeWaiting     = "WipeWaiting"
+	ReasonJournalFailed   = "JournalFailed"
+	ReasonJournalDamaged  = "JournalDamaged"
 	ReasonPublishFailed   = "PublishFailed"
 	ReasonDiskHung        = "DiskHung"
 	ReasonTaintNotRemoved = "TaintNotRemoved"

@@ -71,9 +71,10 @@ func (a *Agent) keep(r volume.Record) error {
 		r.PV.Name = a.pvName(r)
 	}
 	before, _ := a.journal.Get(r.ID)
-	if err := a.journal.Put(r); err != nil {
+	if err := a.put(r); err != nil {
 		return err
 	}
+	a.rebuilt(before, r)
 	a.metrics.established.moved(r.ID, a.metrics.state(r), r.State, a.slots.place(key{r.Class, r.Entry}))
 	if !unknown(r.Identity) && before.PV.UID != r.PV.UID {
 		a.byPV.Delete(before.PV.UID)
@@ -86,6 +87,9 @@ func (a *Agent) keep(r volume.Record) error {
 // confirm asks the API server itself for a PV that the cache does not have.
 func (a *Agent) confirm(ctx context.Context, id volume.ID, s *situation) error {
 	name := s.in.Record.PV.Name
+	if s.in.PV != nil {
+		name = s.in.PV.Name // which may be another than the recorded one's
+	}
 	if name == "" {
 		name = a.pvName(*s.in.Record)
 	}
@@ -195,6 +199,12 @@ func selector(terms []config.SelectorTerm) (out []corev1.NodeSelectorTerm) {
 
 // wipe erases a volume when it is its turn on the disk.
 func (a *Agent) wipe(ctx context.Context, id volume.ID, s *situation, r volume.Record) (step, error) {
+	if a.slots.mayBeCopied() {
+		return halt, later{firstRetry}
+	}
+	if found, _ := a.slots.find(id, s.slot.entry.key()); found.disk == nil || found.disk.Copy != "" {
+		return goOn, nil // it was seen since
+	}
 	if byProgram(s.slot) {
 		if may, err := a.mayTry(id, s); !may {
 			return halt, err

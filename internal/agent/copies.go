@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/internal/disk"
@@ -53,6 +54,20 @@ func (e entry) same(other entry) bool {
 		return e.Mount.Major == other.Mount.Major && e.Mount.Minor == other.Mount.Minor
 	}
 	return e.Major == other.Major && e.Minor == other.Minor
+}
+
+// mayBeCopied reports whether there are entries of which it is not known yet
+// what they are, as at a start: no volume is wiped before it is seen that
+// nothing else has its identity. A disk that does not answer is not waited for.
+func (s *slots) mayBeCopied() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sl := range s.byKey {
+		if !sl.looked && time.Since(sl.since) < inspectPatience {
+			return true
+		}
+	}
+	return false
 }
 
 // where names the device that an entry leads to, and what it lies on.

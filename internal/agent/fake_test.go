@@ -52,6 +52,9 @@ type world struct {
 	wipes   []string            // disks whose wipe by the agent has begun, in order
 	class   *config.Class       // the configuration's; nil for testClass
 
+	journalFull int     // how many records it takes, plus one; 0 for any number
+	journal     journal // instead of the world's own
+
 	process *process // the agent that lives now
 }
 
@@ -247,6 +250,12 @@ func (p *process) All() []volume.Record {
 
 func (p *process) Put(r volume.Record) error {
 	return p.step("journal "+string(r.State), func() error {
+		if p.w.journalFull > 0 {
+			if p.w.journalFull--; p.w.journalFull == 0 {
+				p.w.journalFull = 1
+				return errors.New("no space left on device")
+			}
+		}
 		p.w.records[r.ID] = r
 		return nil
 	})
