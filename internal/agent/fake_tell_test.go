@@ -22,11 +22,15 @@ type telling struct {
 	pods    map[string][]string // by claim, the pods that use it
 	noPods  bool                // the agent may not list pods
 	noState error               // why PVs cannot be annotated
+	noEvent error               // why events cannot be written
 }
 
 func (p fakeAPI) Event(_ context.Context, e *corev1.Event) error {
 	return p.request("event", func() error {
 		t := &p.w.telling
+		if t.noEvent != nil {
+			return t.noEvent
+		}
 		if t.names[e.Name] {
 			return apierrors.NewAlreadyExists(corev1.Resource("events"), e.Name)
 		}

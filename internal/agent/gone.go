@@ -62,9 +62,7 @@ func (a *Agent) tell(ctx context.Context, id volume.ID, pv volume.PV, disk *volu
 	now, before := "", a.states.last(id, pv)
 	switch trouble.reason {
 	case api.ReasonDiskGone, api.ReasonQuarantined, api.ReasonWipeFailed:
-		if pv.Claim != nil { // any other PV is on its way out
-			now = trouble.reason
-		}
+		now = trouble.reason
 	}
 	if now == before {
 		return nil

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -113,6 +114,15 @@ func TestGoneTaint(t *testing.T) {
 		wantTaints(t, w, "released while it is gone", "other")
 		wantState(t, w, volume.IDOf("fs:1:/"), volume.Used) // its wipe waits
 	})
+}
+
+// Before the PVs have been read nothing is said of the taint.
+func TestGoneTaintBeforeTheList(t *testing.T) {
+	a := newAgent(t.Context(), testNode(), nil, nil, nil, slog.New(slog.DiscardHandler))
+	a.current.Store(&config.Agent{Classes: []config.Class{testClass}})
+	if want, known := a.wantsGoneTaint(); want || known {
+		t.Errorf("want=%v known=%v", want, known)
+	}
 }
 
 // A taint that an earlier agent has left goes, on a node without volumes, too.

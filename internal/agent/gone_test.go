@@ -184,13 +184,13 @@ func bind(t *testing.T, w *world) {
 func TestHealthyVolumesAreNotToldOf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(map[string]*fakeDisk{"a": {identity: "fs:1:/"}, "dev": {identity: "wwid:2", device: true}})
-		a, stop := w.start(t, 0, false)
-		defer func() { stop() }()
+		_, stop := w.start(t, 0, false)
 		settle()
 		w.claimAll(t, "tenant")
 		settle()
 		stop()
-		a, stop = w.start(t, 0, false)
+		a, stop := w.start(t, 0, false)
+		defer stop()
 		settle()
 		w.releaseAll()
 		settle()

@@ -12,8 +12,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/berth-storage/berth/api"
+	"github.com/berth-storage/berth/internal/config"
 	"github.com/berth-storage/berth/internal/volume"
 )
 
@@ -79,8 +81,11 @@ func TestToldWhenTheServerIsBack(t *testing.T) {
 		a.trigger(false)
 		settle()
 		w.told(t, "the server is away")
+		w.do(func() { w.down, w.telling.noEvent = false, apierrors.NewInternalError(errors.New("etcd is full")) })
+		settle()
+		wantAnnotation(t, w, "events cannot be written", "")
 		w.do(func() {
-			w.down, w.telling.noState = false, apierrors.NewConflict(corev1.Resource("persistentvolumes"), "a", errors.New("busy"))
+			w.telling.noEvent, w.telling.noState = nil, apierrors.NewConflict(corev1.Resource("persistentvolumes"), "a", errors.New("busy"))
 		})
 		settle()
 		w.told(t, "PVs cannot be changed", with(api.ReasonDiskGone, toBound)...)
@@ -103,6 +108,24 @@ func TestToldWhenTheServerIsBack(t *testing.T) {
 				t.Errorf("types of events: %v", w.telling.types)
 			}
 		})
+	})
+}
+
+// An event that the API server refuses for good, as in a namespace that is being
+// deleted, does not keep the annotation from being written.
+func TestEventRefusedForGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(map[string]*fakeDisk{"a": {identity: "fs:1:/"}})
+		w.telling.noEvent = apierrors.NewForbidden(corev1.Resource("events"), "", errors.New("the namespace is being terminated"))
+		a, stop := w.start(t, 0, false)
+		defer stop()
+		settle()
+		bind(t, w)
+		w.take()
+		a.trigger(false)
+		settle()
+		wantAnnotation(t, w, "events refused", api.ReasonDiskGone)
+		wantSamples(t, a, "events refused", "berth_events_dropped_total 4")
 	})
 }
 
@@ -162,7 +185,6 @@ func TestQuarantineIsOnThePV(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(map[string]*fakeDisk{"a": {identity: "fs:1:/"}})
 		_, stop := w.start(t, 0, false)
-		defer func() { stop() }()
 		settle()
 		bind(t, w)
 		stop()
@@ -182,11 +204,26 @@ func TestQuarantineIsOnThePV(t *testing.T) {
 		w.do(func() {
 			r := w.records[id]
 			r.State, r.Reason = volume.Used, ""
-			w.records[id] = r
+			w.records[id], w.events = r, nil
+		})
+		var a *Agent
+		a, stop = w.start(t, 0, false)
+		settle()
+		wantAnnotation(t, w, "decided", "")
+		w.take()
+		a.trigger(false)
+		settle()
+		stop()
+		w.do(func() {
+			r := w.records[id]
+			r.State, r.Reason = volume.Quarantined, "a person has to look"
+			w.records[id], w.events = r, nil
 		})
 		_, stop = w.start(t, 0, false)
 		settle()
-		wantAnnotation(t, w, "decided", "")
+		wantAnnotation(t, w, "quarantined while its disk is gone", api.ReasonQuarantined)
+		stop()
+		w.told(t, "quarantined while its disk is gone", with(api.ReasonQuarantined, toBound[:2])...)
 	})
 }
 
@@ -217,5 +254,62 @@ func TestBackBeforeALongWipe(t *testing.T) {
 		close(wiping)
 		settle()
 		wantNames(t, w, "a Available")
+	})
+}
+
+// A volume whose PV has ended while its disk was gone is nothing that comes back:
+// the wipe goes on, and the new PV's people are told nothing.
+func TestNothingIsToldOfWhatIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(map[string]*fakeDisk{"a": {identity: "wwid:1", device: true, unwiped: errors.New("IO error")}})
+		w.unheld, w.noLabel, w.telling.noPods = true, true, true
+		name := w.established("a", released)
+		a, stop := w.start(t, 0, false)
+		defer stop()
+		settle()
+		w.told(t, "wipe failed", "PersistentVolume WipeFailed")
+		disk := w.take()
+		a.trigger(false)
+		settle()
+		w.told(t, "gone", "PersistentVolume DiskGone")
+		w.edit(name, func(pv *corev1.PersistentVolume) { now := metav1.Now(); pv.DeletionTimestamp = &now })
+		settle()
+		disk.unwiped = nil
+		w.do(func() { w.events = nil })
+		w.giveBack(disk)
+		a.trigger(false)
+		settle()
+		wantNames(t, w, "a Available")
+		w.told(t, "wiped and published anew")
+	})
+}
+
+// A PV that has gone unseen is not annotated again and again, and a class that is
+// not looked after any more has no volumes that are gone.
+func TestToldOfAPVThatIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(map[string]*fakeDisk{"a": {identity: "fs:1:/"}})
+		a, stop := w.start(t, 0, false)
+		defer stop()
+		settle()
+		bind(t, w)
+		name := onePV(w).Name
+		w.do(func() { delete(w.pvs, name) }) // the watch does not tell
+		w.take()
+		a.trigger(false)
+		settle()
+		w.do(func() {
+			if n := strings.Count(strings.Join(w.trail, "\n"), `state "DiskGone"`); n != 1 {
+				t.Errorf("annotated %d times, want once", n)
+			}
+		})
+		wantSamples(t, a, "gone", `berth_volumes_gone{class="fast"} 1`)
+		cfg, other := *a.config(), testClass
+		other.Name = "other"
+		cfg.Classes = []config.Class{other}
+		a.current.Store(&cfg)
+		a.kickAll()
+		settle()
+		wantSamples(t, a, "class taken out", `berth_volumes_gone{class="fast"} `, `berth_volumes_gone{class="other"} 0`)
 	})
 }
