@@ -10,8 +10,11 @@ import "fmt"
 // tells of, and brings the mark up to date. It reports false when there is
 // nothing to do of that kind.
 func decideMark(in Input) (Decision, bool) {
-	if in.Disk == nil || in.Disk.Device {
+	if in.Disk == nil || in.Disk.Device || in.Disk.Copy != "" {
 		return Decision{}, false
+	}
+	if strange(in) {
+		return keep(doubted(in)), true
 	}
 	if m := in.Disk.Mark; m != nil && !expected(in) {
 		switch {
@@ -30,6 +33,13 @@ func decideMark(in Input) (Decision, bool) {
 		}
 	}
 	return decideMarking(in)
+}
+
+// strange reports whether a volume whose record was damaged bears the mark of
+// another claim than its PV has. What that claim has says nothing of the data.
+func strange(in Input) bool {
+	r, pv := in.Record, in.PV
+	return r != nil && r.Lost != "" && in.Disk.Mark != nil && pv != nil && pv.Claim != nil && !agrees(in)
 }
 
 // expected reports whether the journal's record accounts for the mark.
@@ -66,7 +76,7 @@ func doubted(in Input) *Record {
 		reason = fmt.Sprintf("%s, which the journal, where it is %s, does not know of", m.says(), r.State)
 	}
 	return r.with(Quarantined, func(r *Record) {
-		r.Reason = reason
+		r.Reason, r.Lost = reason, ""
 		r.learn(m)
 	})
 }
@@ -83,7 +93,7 @@ func (r *Record) learn(m Mark) {
 // has been, if it bears another or none.
 func decideMarking(in Input) (Decision, bool) {
 	d, r := in.Disk, in.Record
-	if r == nil || !d.Markable || d.Refused != "" || in.Rival != "" {
+	if r == nil || !d.Markable || d.Refused != "" || in.Rival != "" || onOtherMedium(in) {
 		return Decision{}, false
 	}
 	var due bool
@@ -91,7 +101,7 @@ func decideMarking(in Input) (Decision, bool) {
 	case Published, Used, Returning: // but the journal gets to know of a claim first
 		due = in.PV == nil || in.PV.Claim == nil || r.of(*in.PV.Claim)
 	case Quarantined: // what it bears stays as it was found
-		due = r.Asked == "" && (d.Mark == nil || d.Mark.ID == r.MarkBefore)
+		due = r.Asked == "" && r.Lost == "" && (d.Mark == nil || d.Mark.ID == r.MarkBefore)
 	}
 	if !due {
 		return Decision{}, false

@@ -118,3 +118,17 @@ func TestOfferOfAnother(t *testing.T) {
 		}
 	}
 }
+
+// TestDamagedRecordAndMark: a damaged record is not rebuilt for a claim that is
+// not the one whose data is on the disk, and is for that one.
+func TestDamagedRecordAndMark(t *testing.T) {
+	for _, c := range []struct {
+		claim *Claim
+		want  string
+	}{{&claimA, "Used Nothing"}, {&claimB, "Quarantined Wait"}} {
+		in := Input{Disk: goodDisk(markable(markOf("m2", &claimA))), Record: record(Quarantined, lost), PV: bound(func(p *PV) { p.Claim = c.claim })}
+		if got := follow(t, in); got != c.want {
+			t.Errorf("with the PV of claim %s the end is %q, want %q", c.claim, got, c.want)
+		}
+	}
+}

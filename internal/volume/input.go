@@ -15,6 +15,13 @@ type Disk struct {
 	Mark          *Mark       // what the directory says of itself; nil: nothing
 	Markable      bool        // a mark may be written on it
 	Refused       string      // why it must not be published anew; "" when it may
+	// Medium is the identity of the device that it lies on, as a filesystem on a
+	// partition lies on a disk; "" where that is not known, or is itself. A copy
+	// made block by block has the identity, but not the medium.
+	Medium disk.ID
+	// Copy says what else bears this identity at the same time, so that which of
+	// them is the volume cannot be told; "" when nothing does.
+	Copy string
 }
 
 // PV is what the API says of a volume's PersistentVolume.
@@ -28,10 +35,11 @@ type PV struct {
 	Block           bool // volume mode Block
 	CapacityBytes   int64
 	Claim           *Claim
-	Released        bool // its claim is gone
-	Delete          bool // the reclaim policy is Delete
-	Deleting        bool // it has a deletion timestamp
-	Held            bool // Berth's finalizer is on it
+	Released        bool   // its claim is gone
+	Delete          bool   // the reclaim policy is Delete
+	Deleting        bool   // it has a deletion timestamp
+	Held            bool   // Berth's finalizer is on it
+	State           string // the trouble that its annotation tells of; decisions do not rest on it
 }
 
 // Input is all that a decision rests on.
@@ -47,6 +55,7 @@ type Input struct {
 	Node   string  // the node's name
 	Token  string  // what the mark of an offer that begins now is called; another one each time
 	Rival  string  // a PV of another disk that a claim has and that points at the same path
+	Other  disk.ID // the identity of another disk that is where this one was; "" for none
 }
 
 // Verb is what to do next.
@@ -75,6 +84,7 @@ const (
 	Gone     Cause = "Gone"     // a claimed volume's disk is not there
 	Held     Cause = "Held"     // the volume is quarantined
 	Occupied Cause = "Occupied" // another disk's bound PV points at this path
+	Copied   Cause = "Copied"   // something else has the volume's identity, too, or it may be a copy
 )
 
 // Decision is one verb with what it needs.
