@@ -127,9 +127,12 @@ func (s *theft) changes() []attempt {
 // unlabelled are attempts on volumes from before Berth.
 func (s *theft) unlabelled() []attempt {
 	names := map[string]string{}
-	for node, pv := range map[string]*corev1.PersistentVolume{s.own: s.mine, s.other: s.theirs} {
+	for node, pv := range map[string]*corev1.PersistentVolume{s.own: s.mine, s.other: s.theirs, "mislabelled": s.mine} {
 		old := object(pv, "old-"+node+"-"+s.own)
 		old.Labels, old.Finalizers = nil, nil
+		if node == "mislabelled" {
+			old.Labels = map[string]string{api.LabelNode: s.other}
+		}
 		old.Spec.StorageClassName = "nobody-claims-this"
 		_, err := s.C.Client().CoreV1().PersistentVolumes().Create(s.Ctx, old, metav1.CreateOptions{})
 		s.Must(err)
@@ -153,6 +156,8 @@ func (s *theft) unlabelled() []attempt {
 		{"take over another's old one in its own name", s.patch(names[s.other], "metadata", map[string]any{
 			"labels": map[string]string{api.LabelNode: s.own}, "annotations": s.mine.Annotations}), foreign},
 		{"delete another's old one", s.delete(names[s.other]), foreign},
+		{"take what another node's label is on", s.patch(names["mislabelled"], "metadata", label(s.own)), "of another node than"},
+		{"delete what another node's label is on", s.delete(names["mislabelled"]), "of another node than"},
 		{"give an old one away", s.patch(names[s.own], "metadata", label(s.other)), "may only label volumes for its own node"},
 	}
 }
