@@ -81,8 +81,8 @@ func (s *theft) volumes() []attempt {
 			pv.Spec.PersistentVolumeSource = corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/mnt"}}
 		}), "only local volumes"},
 		{"make one for a claim", s.create(func(pv *corev1.PersistentVolume) {
-			pv.Spec.ClaimRef = &corev1.ObjectReference{Namespace: s.Space.Name, Name: "wanted"}
-		}), "may not bind a new volume"},
+			pv.Spec.ClaimRef = &corev1.ObjectReference{Namespace: s.Space.Name, Name: "wanted", UID: "a-claim"}
+		}), "not bind it to a claim"},
 	}
 }
 
