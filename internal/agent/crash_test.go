@@ -67,22 +67,16 @@ func (w *world) startWith(t *testing.T, dieAt int, after bool, class config.Clas
 // watchLabelled lists this node's PVs into the agent's store and brings it what
 // changes, to the side of the store that the API server would tell.
 func (p *process) watchLabelled(ctx context.Context, t *testing.T, a *Agent) {
-	p.w.mu.Lock()
-	var list []any
-	for _, pv := range p.w.pvs {
-		if a.node.Labelled(pv) {
-			list = append(list, pv.DeepCopy())
-		}
-	}
-	p.w.mu.Unlock()
-	if err := a.store.Replace(list, ""); err != nil {
-		t.Error(err)
-	}
+	p.listLabelled(t, a)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case e := <-p.watched:
+			if e.pv == nil { // the watch was broken off
+				p.listLabelled(t, a)
+				continue
+			}
 			to := cache.ReflectorStore(a.store)
 			if !a.node.Labelled(e.pv) {
 				p.w.mu.Lock()

@@ -38,6 +38,7 @@ type world struct {
 	records map[volume.ID]volume.Record
 	serial  int
 	down    bool // the API server refuses
+	fault   fault
 	unheld  bool // the agent runs under the established provisioner's manifests
 	noLabel bool // and may not patch PVs
 	busy    int  // so many labellings meet a conflict
@@ -258,15 +259,6 @@ func (p *process) Put(r volume.Record) error {
 // api is the API server as one process sees it.
 type fakeAPI struct{ *process }
 
-func (p fakeAPI) request(name string, effect func() error) error {
-	return p.step(name, func() error {
-		if p.w.down {
-			return apierrors.NewServiceUnavailable("down")
-		}
-		return effect()
-	})
-}
-
 func (p fakeAPI) Create(_ context.Context, pv *corev1.PersistentVolume) (out *corev1.PersistentVolume, created bool, err error) {
 	err = p.request("create", func() error {
 		if old := p.w.pvs[pv.Name]; old != nil {
@@ -379,7 +371,7 @@ func (w *world) store(pv *corev1.PersistentVolume) {
 	} else {
 		w.pvs[pv.Name] = pv
 	}
-	if p := w.process; p != nil && !p.dead {
+	if p := w.process; p != nil && !p.dead && !w.fault.deaf {
 		p.watched <- watched{pv.DeepCopy(), gone}
 	}
 }
