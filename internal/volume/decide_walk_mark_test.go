@@ -17,7 +17,7 @@ func (w *world) lost() string {
 		return "copied"
 	}
 	w.settle()
-	if w.data != "" && !w.handed && (w.mark.Claim == nil || w.mark.Claim.UID != w.data) {
+	if w.data != "" && !w.handed && (w.mark == nil || w.mark.Claim == nil || w.mark.Claim.UID != w.data) {
 		return ""
 	}
 	if w.journal = nil; w.rand.IntN(2) == 0 {
