@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,9 +21,8 @@ type ContentsOptions struct {
 	Owner disk.Owner
 	// Workers is how many directories are emptied at a time; 4 when zero.
 	Workers int
-	// Entries counts the entries removed, if it is not nil; it may be read at
-	// any time.
-	Entries *atomic.Int64
+	// Progress, if not nil, is told how many entries were removed.
+	Progress *Progress
 }
 
 const defaultWorkers = 4
@@ -65,9 +63,14 @@ var _ tree = (*host.Tree)(nil)
 // follows them. A mount inside stops it with host.ErrNestedMount, if possible
 // before anything is removed; a read-only one is host.ErrReadOnly. On an error
 // the volume is to be taken as not wiped, and the same call may be made again.
-// Result is valid on an error too.
-func Contents(ctx context.Context, t *host.Tree, o ContentsOptions) (Result, error) {
-	return contents(ctx, t, o)
+// Result is valid on an error too. It does all that at a low IO priority, and
+// looks whether ctx has ended before it removes an entry.
+func Contents(ctx context.Context, t *host.Tree, o ContentsOptions) (result Result, err error) {
+	err = host.AtIOPriority(host.LowPriority, func() (err error) {
+		result, err = contents(ctx, t, o)
+		return err
+	})
+	return result, err
 }
 
 func contents(ctx context.Context, t tree, o ContentsOptions) (Result, error) {
@@ -78,17 +81,17 @@ func contents(ctx context.Context, t tree, o ContentsOptions) (Result, error) {
 	if o.Workers <= 0 {
 		o.Workers = defaultWorkers
 	}
-	if o.Entries == nil {
-		o.Entries = new(atomic.Int64)
+	if o.Progress == nil {
+		o.Progress = new(Progress)
 	}
-	before := o.Entries.Load()
+	o.Progress.begin(PhaseErase, 0, 0)
 	err := eraseContents(ctx, t, o)
 	if err != nil {
 		err = fmt.Errorf("wiping %q: %w", t.Path(), err)
 	}
 	return Result{
 		Method:   MethodContents,
-		Entries:  o.Entries.Load() - before,
+		Entries:  o.Progress.Now().Entries,
 		Duration: time.Since(start),
 	}, err
 }

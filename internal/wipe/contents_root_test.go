@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -118,12 +117,12 @@ func TestEveryKindOfEntry(t *testing.T) {
 				must(t, os.Chmod(in("lost+found"), 0o777))
 			}
 
-			var count atomic.Int64
-			result, err := wipeAt(t, volume, wipe.ContentsOptions{Entries: &count})
+			var progress wipe.Progress
+			result, err := wipeAt(t, volume, wipe.ContentsOptions{Progress: &progress})
 			must(t, err)
 			empty(t, volume)
-			if result.Entries < 24 || result.Entries != count.Load() || result.Method != wipe.MethodContents {
-				t.Errorf("result: %+v, counter %d", result, count.Load())
+			if result.Entries < 24 || result.Entries != progress.Now().Entries || result.Method != wipe.MethodContents {
+				t.Errorf("result: %+v, progress %+v", result, progress.Now())
 			}
 			if b, err := os.ReadFile(precious); string(b) != "keep me" {
 				t.Errorf("outside of the volume: %q, %v", b, err)
