@@ -102,12 +102,8 @@ var _ device = (*host.Block)(nil)
 // It does all that at the lowest IO priority. It looks whether ctx has ended
 // before each request to the device, of which one takes a second at most on a
 // device that works.
-func Block(ctx context.Context, b *host.Block, o BlockOptions) (result Result, err error) {
-	err = host.AtIOPriority(host.IdlePriority, func() (err error) {
-		result, err = block(ctx, b, o)
-		return err
-	})
-	return result, err
+func Block(ctx context.Context, b *host.Block, o BlockOptions) (Result, error) {
+	return block(ctx, b, o)
 }
 
 func block(ctx context.Context, b device, o BlockOptions) (result Result, err error) {
@@ -125,25 +121,10 @@ func block(ctx context.Context, b device, o BlockOptions) (result Result, err er
 	if err := o.check(b.Size()); err != nil {
 		return result, err
 	}
-	// What others wrote through the page cache goes to the device first, lest
-	// it goes there after the zeroes.
-	if err := b.DropCache(); err != nil {
-		return result, err
-	}
-	err = host.Aligned(bufferBytes, func(buf []byte) error {
-		w := newWork(b, o, buf, &result)
-		if err := eraseBlock(ctx, w, o); err != nil {
-			return err
-		}
-		// And what was read before the zeroes is not to be read again.
-		if err := b.DropCache(); err != nil {
-			return err
-		}
-		// The next tenant must not find the last one's partitions.
-		if err := b.ForgetPartitions(); err != nil {
-			return err
-		}
-		return verify(ctx, w, o)
+	err = host.AtIOPriority(host.IdlePriority, func() error {
+		return host.Aligned(bufferBytes, func(buf []byte) error {
+			return eraseAndVerify(ctx, newWork(b, o, buf, &result), o)
+		})
 	})
 	// The checkpoints say that the bytes before them are erased. They are not.
 	if errors.Is(err, ErrNotZero) || errors.Is(err, ErrSignature) {
@@ -165,6 +146,26 @@ func (o BlockOptions) check(size int64) error {
 		return fmt.Errorf("no checkpoint at %d of %d bytes", o.From, o.Total(size))
 	}
 	return nil
+}
+
+func eraseAndVerify(ctx context.Context, w *work, o BlockOptions) error {
+	// What others wrote through the page cache goes to the device first, lest
+	// it goes there after the zeroes.
+	if err := w.DropCache(); err != nil {
+		return err
+	}
+	if err := eraseBlock(ctx, w, o); err != nil {
+		return err
+	}
+	// And what was read before the zeroes is not to be read again.
+	if err := w.DropCache(); err != nil {
+		return err
+	}
+	// The next tenant must not find the last one's partitions.
+	if err := w.ForgetPartitions(); err != nil {
+		return err
+	}
+	return verify(ctx, w, o)
 }
 
 // eraseBlock goes over the device in steps, pass after pass. A step is durable

@@ -65,12 +65,8 @@ var _ tree = (*host.Tree)(nil)
 // the volume is to be taken as not wiped, and the same call may be made again.
 // Result is valid on an error too. It does all that at a low IO priority, and
 // looks whether ctx has ended before it removes an entry.
-func Contents(ctx context.Context, t *host.Tree, o ContentsOptions) (result Result, err error) {
-	err = host.AtIOPriority(host.LowPriority, func() (err error) {
-		result, err = contents(ctx, t, o)
-		return err
-	})
-	return result, err
+func Contents(ctx context.Context, t *host.Tree, o ContentsOptions) (Result, error) {
+	return contents(ctx, t, o)
 }
 
 func contents(ctx context.Context, t tree, o ContentsOptions) (Result, error) {
@@ -85,7 +81,7 @@ func contents(ctx context.Context, t tree, o ContentsOptions) (Result, error) {
 		o.Progress = new(Progress)
 	}
 	o.Progress.begin(PhaseErase, 0, 0)
-	err := eraseContents(ctx, t, o)
+	err := host.AtIOPriority(host.LowPriority, func() error { return eraseContents(ctx, t, o) })
 	if err != nil {
 		err = fmt.Errorf("wiping %q: %w", t.Path(), err)
 	}
