@@ -52,6 +52,8 @@ const (
 	ReasonQuarantined     = "Quarantined"
 	ReasonWipeFailed      = "WipeFailed"
 	ReasonWipeWaiting     = "WipeWaiting"
+	ReasonWipeProgress    = "WipeProgress"
+	ReasonWipeStopped     = "WipeStopped"
 	ReasonPublishFailed   = "PublishFailed"
 	ReasonDiskHung        = "DiskHung"
 	ReasonTaintNotRemoved = "TaintNotRemoved"

@@ -115,7 +115,7 @@ func clean(ctx context.Context, c cleaner, passes int, say say) error {
 		return fmt.Errorf("%s=%s: %w", variable, path, err)
 	}
 	say("%s: done in %.1fs, method %s: %s erased, %s read back, %d entries removed",
-		path, result.Duration.Seconds(), result.Method, bytesText(result.Bytes), bytesText(result.Verified), result.Entries)
+		path, result.Duration.Seconds(), result.Method, wipe.Bytes(result.Bytes), wipe.Bytes(result.Verified), result.Entries)
 	return nil
 }
 

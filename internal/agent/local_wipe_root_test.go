@@ -90,12 +90,12 @@ func TestRootWipeCommand(t *testing.T) {
 	var lines []string
 	job.Output = func(line string) { lines = append(lines, line) }
 	class.Wipe = config.Wipe{Method: config.WipeCommand, Timeout: time.Hour, Command: []string{"/bin/sh", "-c",
-		`echo "$LOCAL_PV_BLKDEVICE $BERTH_IDENTITY"; dd if=/dev/zero of="$LOCAL_PV_BLKDEVICE" bs=1M count=64 status=none`}}
+		`echo "$LOCAL_PV_BLKDEVICE $BERTH_IDENTITY"; ionice; dd if=/dev/zero of="$LOCAL_PV_BLKDEVICE" bs=1M count=64 status=none`}}
 	r, err := localMachine{}.Wipe(t.Context(), class, job)
 	if err != nil || r != (wipeResult{Method: "command"}) {
 		t.Errorf("the command gave %+v, %v", r, err)
 	}
-	if want := []string{path + " " + string(job.Identity)}; !slices.Equal(lines, want) {
+	if want := []string{path + " " + string(job.Identity), "idle"}; !slices.Equal(lines, want) {
 		t.Errorf("lines are %q, want %q", lines, want)
 	}
 	if !bytes.Equal(contents(t, device), make([]byte, 64<<20)) {

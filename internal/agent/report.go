@@ -157,7 +157,7 @@ func (a *Agent) kubeEvent(e event) *corev1.Event {
 		InvolvedObject: e.about,
 		Reason:         e.reason,
 		Message:        e.message,
-		Type:           corev1.EventTypeWarning,
+		Type:           eventType(e.reason),
 		Source:         corev1.EventSource{Component: "berth-agent", Host: a.node.Name},
 		FirstTimestamp: now, LastTimestamp: now, Count: 1,
 		ReportingController: "berth.storage/agent", ReportingInstance: a.node.Name,

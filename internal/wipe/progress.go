@@ -1,6 +1,7 @@
 package wipe
 
 import (
+	"fmt"
 	"sync"
 	"time"
 )
@@ -83,3 +84,40 @@ func (p *Progress) add(bytes int64) { p.change(func(s *Stand) { s.Done += bytes 
 func (p *Progress) at(bytes int64)  { p.change(func(s *Stand) { s.Done = bytes }) }
 
 func (p *Progress) removed() { p.change(func(s *Stand) { s.Entries++ }) }
+
+// Set puts down the stand of work that this package does not do itself.
+func (p *Progress) Set(stand Stand) { p.change(func(s *Stand) { *s = stand }) }
+
+// Text says how far the wipe has come, how fast it is, and what is left.
+func (s Stand) Text(now time.Time) string {
+	rate := s.Rate(now)
+	if s.Total <= 0 {
+		return fmt.Sprintf("%d entries removed, %.0f a second", s.Entries, rate)
+	}
+	verb := "erased"
+	if s.Phase == PhaseVerify {
+		verb = "read back"
+	}
+	text := fmt.Sprintf("%s of %s %s (%d%%), %s a second", Bytes(s.Done), Bytes(s.Total), verb, int64(100*float64(s.Done)/float64(s.Total)), Bytes(int64(rate)))
+	if left := s.Left(now); left > 0 {
+		text += fmt.Sprintf(", %v left", left)
+	}
+	if s.Phase == PhaseErase {
+		text += ", before it is read back"
+	}
+	return text
+}
+
+// Bytes is a number of bytes for a person.
+func Bytes(n int64) string {
+	if n < 1<<20 {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, unit := float64(n)/(1<<20), "MiB"
+	for _, larger := range []string{"GiB", "TiB"} {
+		if f >= 1<<10 {
+			f, unit = f/(1<<10), larger
+		}
+	}
+	return fmt.Sprintf("%.1f %s", f, unit)
+}
