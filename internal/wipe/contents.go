@@ -37,6 +37,7 @@ type tree interface {
 	Path() string
 	ReadOnly() (bool, error)
 	NestedMounts() ([]string, error)
+	Held() error
 	ExtRoot() bool
 	Open(d *host.Dir, name string) (*host.Dir, error)
 	Close(d *host.Dir)
@@ -61,7 +62,8 @@ var _ tree = (*host.Tree)(nil)
 // Contents removes everything in the tree, makes its root as it was before the
 // first tenant, syncs, and verifies all that. It removes links and never
 // follows them. A mount inside stops it with host.ErrNestedMount, if possible
-// before anything is removed; a read-only one is host.ErrReadOnly. On an error
+// before anything is removed; so does a process that has something in it open,
+// with host.ErrBusy; a read-only one is host.ErrReadOnly. On an error
 // the volume is to be taken as not wiped, and the same call may be made again.
 // Result is valid on an error too. It does all that at a low IO priority, and
 // looks whether ctx has ended before it removes an entry.
@@ -141,7 +143,7 @@ func ready(t tree) error {
 	if len(nested) > 0 {
 		return fmt.Errorf("%w: %q", host.ErrNestedMount, nested[0])
 	}
-	return nil
+	return t.Held()
 }
 
 // keptDir opens the directory that stays: lost+found of a filesystem that has
