@@ -88,6 +88,8 @@ func TestHeldTree(t *testing.T) {
 				"a directory of nearly that name": {`cd "$1/volumes"`, true, false},
 				"a file in another mount":         {`mount --bind "$1/volume/a" "$2"; exec 3<"$2/file"`, true, true},
 				"a file beside, in another mount": {`mount --bind "$1/beside" "$2"; exec 3<"$2/file"`, true, false},
+				"in a root directory of its own": {`mount --bind / "$2"; mount --bind "$1/volume/a" "$2/mnt"
+					exec chroot "$2" sh -c "exec 3</mnt/file; echo ready; read line"`, true, true},
 			} {
 				t.Run(name, func(t *testing.T) {
 					pid, release := holding(t, test.script, base, elsewhere)
