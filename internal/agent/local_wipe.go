@@ -44,6 +44,7 @@ var wipeMethods = map[config.WipeMethod]wipe.Method{
 	config.WipeZero:       wipe.MethodZero,
 	config.WipeShred:      wipe.MethodShred,
 	config.WipeSignatures: wipe.MethodSignatures,
+	config.WipeNVMeFormat: wipe.MethodFormat,
 }
 
 func wipeDevice(ctx context.Context, c config.Class, w wipeJob, device string) (wipeResult, error) {

@@ -73,7 +73,7 @@ type wipeJob struct {
 
 // wipeResult is what a wipe did.
 type wipeResult struct {
-	Method  string // contents, discard, zero, shred, signatures or command
+	Method  string // contents, discard, zero, shred, format, signatures or command
 	Entries int64
 	Bytes   int64
 }

@@ -45,6 +45,8 @@ func (w Wipe) CommandLine() []string {
 		return []string{"/scripts/quick_reset.sh"}
 	case WipeErase:
 		return []string{"/usr/local/bin/berth", "clean", "erase"}
+	case WipeNVMeFormat:
+		return []string{"/usr/local/bin/berth", "clean", "nvme-format"}
 	}
 	return w.Command
 }
@@ -66,6 +68,10 @@ const (
 	// something tells of a filesystem or a partition table, and reads that back.
 	// It is quick, and what the device does not discard the next tenant can find.
 	WipeSignatures WipeMethod = "Signatures"
+	// WipeNVMeFormat has an NVMe namespace erase itself by the command Format NVM,
+	// which reaches blocks that are not mapped any more, and then does as
+	// WipeErase. Where the device cannot, nothing is erased.
+	WipeNVMeFormat WipeMethod = "NVMeFormat"
 	// WipeCommand runs Command and takes its exit status for the result, as
 	// Berth cannot know what it does.
 	WipeCommand WipeMethod = "Command"
@@ -93,7 +99,7 @@ var DefaultWipe = Wipe{Method: WipeErase, Passes: 1, Timeout: DefaultWipeTimeout
 
 var wipeVerifies = []string{string(VerifySampled), string(VerifyFull)}
 
-var wipeMethods = []string{string(WipeErase), string(WipeZero), string(WipeShred), string(WipeSignatures), string(WipeCommand)}
+var wipeMethods = []string{string(WipeErase), string(WipeZero), string(WipeShred), string(WipeSignatures), string(WipeNVMeFormat), string(WipeCommand)}
 
 // minBytesPerSecond keeps a slip of the finger, such as a rate without its unit,
 // from wiping for years.
@@ -146,7 +152,7 @@ func (d *decoder) checkWipe(p string, w Wipe) {
 		d.report(line, p+".passes", "found with method %s; allowed: with methods Zero and Shred only", w.Method)
 	}
 	if line := d.lines[p+".verify"]; line > 0 && (w.Job || w.Method == WipeCommand || w.Method == WipeSignatures) {
-		d.report(line, p+".verify", "found with method %s and job: %v; allowed: with Erase, Zero and Shred in the agent itself", w.Method, w.Job)
+		d.report(line, p+".verify", "found with method %s and job: %v; allowed: with Erase, Zero, Shred and NVMeFormat in the agent itself", w.Method, w.Job)
 	}
 	if line := d.lines[p+".bytesPerSecond"]; line > 0 && (w.Job || w.Method == WipeCommand) {
 		d.report(line, p+".bytesPerSecond", "found with method %s and job: %v; allowed: where the agent itself does the wipe", w.Method, w.Job)

@@ -12,8 +12,8 @@ import (
 // BlockOptions are the choices of Block.
 type BlockOptions struct {
 	// Method is MethodDiscard, which becomes MethodZero where the device does
-	// not guarantee zeroes; MethodZero, MethodShred or MethodSignatures. Empty
-	// is MethodDiscard.
+	// not guarantee zeroes; MethodZero, MethodShred, MethodFormat or
+	// MethodSignatures. Empty is MethodDiscard.
 	Method Method
 	// Passes is how often MethodZero writes zeroes, and how often MethodShred
 	// writes random bytes before its zeroes; 1 when zero. Others have no passes.
@@ -63,7 +63,7 @@ func (o BlockOptions) checkpoint(off int64) error {
 
 // stepOr is the distance of checkpoints in bytes, n but in tests.
 func (o BlockOptions) stepOr(n int64) int64 {
-	if o.step > 0 {
+	if o.step > 0 && n != wholeDevice {
 		return o.step
 	}
 	return n
@@ -84,6 +84,7 @@ type device interface {
 	Size() int64
 	Discard(off, length int64) error
 	Trim(off, length int64) error
+	Format() error
 	WriteAt(buf []byte, off int64) (int, error)
 	ReadAt(buf []byte, off int64) (int, error)
 	Sync() error
@@ -101,7 +102,7 @@ var _ device = (*host.Block)(nil)
 //
 // It does all that at the lowest IO priority. It looks whether ctx has ended
 // before each request to the device, of which one takes a second at most on a
-// device that works.
+// device that works; but for MethodFormat's, which can take hours.
 func Block(ctx context.Context, b *host.Block, o BlockOptions) (Result, error) {
 	return block(ctx, b, o)
 }
@@ -180,7 +181,9 @@ func eraseBlock(ctx context.Context, w *work, o BlockOptions) error {
 		err := pass.write(ctx, w, span{at, n})
 		switch {
 		case errors.Is(err, host.ErrNoDiscard):
-			w.result.Method = MethodZero // from here to the end
+			if o.Method == MethodDiscard {
+				w.result.Method = MethodZero // from here to the end
+			}
 			*pass = zeroPass
 			w.progress.at(off)
 			continue

@@ -4,6 +4,7 @@ import (
 	"context"
 	crand "crypto/rand"
 	"errors"
+	"math"
 	"math/rand/v2"
 )
 
@@ -17,7 +18,11 @@ var (
 	discardPass = pass{discardStep, discard}
 	zeroPass    = pass{writeStep, zero}
 	trimPass    = pass{discardStep, trim}
+	formatPass  = pass{wholeDevice, format}
 )
+
+// wholeDevice is the step of a pass that cannot be divided.
+const wholeDevice = math.MaxInt64
 
 // passes lists what is done with the device, nil for an unknown method.
 func (o BlockOptions) passes() []pass {
@@ -25,6 +30,9 @@ func (o BlockOptions) passes() []pass {
 	switch o.Method {
 	case "", MethodDiscard:
 		return []pass{discardPass}
+	case MethodFormat:
+		// What a device reads as after its format is its own affair.
+		return []pass{formatPass, discardPass}
 	case MethodSignatures:
 		return []pass{trimPass}
 	case MethodZero:
@@ -42,6 +50,14 @@ func (o BlockOptions) passes() []pass {
 }
 
 func discard(ctx context.Context, w *work, s span) error { return w.inPieces(ctx, s, w.Discard) }
+
+// format erases the whole device, whatever the span.
+func format(ctx context.Context, w *work, _ span) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return w.Format()
+}
 
 // errNoTrim: the device does not discard, or not any more.
 var errNoTrim = errors.New("no discard")
