@@ -125,12 +125,12 @@ func TestVMWipeOfRealDisks(t *testing.T) {
 func TestVMFormatRefused(t *testing.T) {
 	disk := resolved(t, realNVMe)
 	soil(t, disk)
-	cmd := exec.Command("sfdisk", "-q", disk)
-	cmd.Stdin = bytes.NewBufferString("label: gpt\nstart=2048, size=8192\n")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("partitioning: %v\n%s", err, out)
-	}
-	t.Cleanup(func() { _, _ = wipeOf(t, disk, wipe.BlockOptions{Method: wipe.MethodFormat}) })
+	tool(t, "sgdisk", "--clear", "--new=1:0:+4M", disk)
+	t.Cleanup(func() {
+		if _, err := wipeOf(t, disk, wipe.BlockOptions{Method: wipe.MethodFormat}); err != nil {
+			t.Error(err)
+		}
+	})
 	tool(t, "udevadm", "settle")
 	for path, why := range map[string]string{disk + "p1": "is a partition", resolved(t, realSCSI): "no NVMe namespace", resolved(t, realVirtio): "no NVMe namespace"} {
 		before := soil(t, path)
