@@ -126,11 +126,11 @@ func TestVMFormatRefused(t *testing.T) {
 	disk := resolved(t, realNVMe)
 	soil(t, disk)
 	tool(t, "sgdisk", "--clear", "--new=1:0:+4M", disk)
-	t.Cleanup(func() {
+	defer func() {
 		if _, err := wipeOf(t, disk, wipe.BlockOptions{Method: wipe.MethodFormat}); err != nil {
 			t.Error(err)
 		}
-	})
+	}()
 	tool(t, "udevadm", "settle")
 	for path, why := range map[string]string{disk + "p1": "is a partition", resolved(t, realSCSI): "no NVMe namespace", resolved(t, realVirtio): "no NVMe namespace"} {
 		before := soil(t, path)
