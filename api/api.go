@@ -47,6 +47,7 @@ const Finalizer = Driver + "/volume"
 const (
 	ReasonConfigRefused   = "ConfigRefused"
 	ReasonEntryRefused    = "EntryRefused"
+	ReasonCopied          = "IdentityCopied"
 	ReasonDirMissing      = "DiscoveryDirMissing"
 	ReasonDiskGone        = "DiskGone"
 	ReasonQuarantined     = "Quarantined"
@@ -54,10 +55,13 @@ const (
 	ReasonWipeWaiting     = "WipeWaiting"
 	ReasonWipeProgress    = "WipeProgress"
 	ReasonWipeStopped     = "WipeStopped"
+	ReasonJournalFailed   = "JournalFailed"
+	ReasonJournalDamaged  = "JournalDamaged"
 	ReasonPublishFailed   = "PublishFailed"
 	ReasonDiskHung        = "DiskHung"
 	ReasonTaintNotRemoved = "TaintNotRemoved"
 	ReasonForeignVolume   = "ForeignVolume"
+	ReasonCommanded       = "Commanded"
 )
 
 // The environment of a command that erases a volume: a class's own, and

@@ -96,6 +96,7 @@ type Agent struct {
 	turns     *turns
 	tries     *tries
 	wipings   wipings
+	commands  commands
 	// jobs returns the client for Jobs, which is made when a class first wants
 	// one: most agents never do.
 	jobs     func() (jobs, error)
@@ -107,6 +108,7 @@ type Agent struct {
 	ready      atomic.Bool // see notReady
 	onDevices  atomic.Bool // an entry may be, or lead to, a block device
 	failures   sync.Map    // volume.ID → how often in a row an action failed
+	owed       sync.Map    // volume.ID → volume.Record: see put
 	requests   chan struct{}
 	notes      chan struct{} // one place: for journal writes that nothing waits for
 	inspecting chan struct{}

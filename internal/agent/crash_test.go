@@ -35,7 +35,11 @@ func (w *world) startWith(t *testing.T, dieAt int, after bool, class config.Clas
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	p := &process{w: w, kill: cancel, dieAt: dieAt, after: after, watched: make(chan watched, 1000)}
-	a = newAgent(ctx, testNode(), p, fakeAPI{p}, p, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	kept := journal(p)
+	if w.journal != nil {
+		kept = w.journal
+	}
+	a = newAgent(ctx, testNode(), p, fakeAPI{p}, kept, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	a.current.Store(&config.Agent{Classes: []config.Class{class}, RescanInterval: time.Hour})
 	if err := a.classes.Replace([]any{&storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: class.Name}}}, ""); err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"maps"
 	"slices"
@@ -53,6 +54,9 @@ type world struct {
 	wipes   []string            // disks whose wipe by the agent has begun, in order
 	class   *config.Class       // the configuration's; nil for testClass
 
+	journalFull int     // how many records it takes, plus one; 0 for any number
+	journal     journal // instead of the world's own
+
 	process *process // the agent that lives now
 }
 
@@ -68,6 +72,17 @@ type fakeDisk struct {
 	wiping   chan struct{} // a wipe waits for its end
 	unwiped  error         // how a wipe ends
 	disk     string        // the physical one it is on; "" for one of its own
+	medium   disk.ID       // see volume.Disk
+
+	minor      int    // the device's number; 0 for one of its own
+	sameNumber string // see entry
+}
+
+func (d *fakeDisk) number(name string) int {
+	if d.minor == 0 {
+		return int(crc32.ChecksumIEEE([]byte(name)))
+	}
+	return d.minor
 }
 
 // process is one life of the agent. It dies at a step: before it, with no
@@ -129,7 +144,8 @@ func (p *process) Scan(classes []config.Class) (out []entry, errs map[string]err
 		}
 		for _, name := range slices.Sorted(maps.Keys(p.w.disks)) {
 			d := p.w.disks[name]
-			e := entry{Class: classes[0].Name, Name: name, Kind: kindMount, Mount: disk.Mount{Source: string(d.identity)}}
+			e := entry{Class: classes[0].Name, Name: name, Kind: kindMount, Mount: disk.Mount{Source: string(d.identity)}, SameNumber: d.sameNumber}
+			e.Mount.Minor, e.Minor = d.number(name), d.number(name)
 			if d.device {
 				e.Kind = kindDevice
 			}
@@ -158,7 +174,7 @@ func (p *process) Inspect(c config.Class, e entry) (out *volume.Disk, problem st
 			p.w.mu.Lock()
 		}
 		out = &volume.Disk{Identity: d.identity, Class: c.Name, Entry: e.Name, Path: c.HostDir + "/" + e.Name,
-			Device: d.device, CapacityBytes: cmp.Or(d.size, 1<<30), Refused: d.refused, Keep: c.ReadOnly || c.Shared}
+			Device: d.device, CapacityBytes: cmp.Or(d.size, 1<<30), Refused: d.refused, Medium: d.medium, Keep: c.ReadOnly || c.Shared}
 		return nil
 	})
 	return out, problem, err
@@ -224,7 +240,7 @@ func (p *process) Wipe(ctx context.Context, _ config.Class, w wipeJob) (wipeResu
 		if err := half(); err != nil {
 			return err
 		}
-		p.w.disks[w.Entry.Name].bytes = ""
+		p.w.disks[w.Entry.Name].bytes, p.w.disks[w.Entry.Name].refused = "", ""
 		return nil
 	})
 }
@@ -246,6 +262,12 @@ func (p *process) All() []volume.Record {
 
 func (p *process) Put(r volume.Record) error {
 	return p.step("journal "+string(r.State), func() error {
+		if p.w.journalFull > 0 {
+			if p.w.journalFull--; p.w.journalFull == 0 {
+				p.w.journalFull = 1
+				return errors.New("no space left on device")
+			}
+		}
 		p.w.records[r.ID] = r
 		return nil
 	})
@@ -377,7 +399,7 @@ func (w *world) same(seen volume.PV) (*corev1.PersistentVolume, error) {
 	if pv == nil {
 		return nil, nil
 	}
-	if string(pv.UID) != seen.UID || seen.Claim == nil && pv.ResourceVersion != seen.ResourceVersion {
+	if string(pv.UID) != seen.UID || seen.Free() && pv.ResourceVersion != seen.ResourceVersion {
 		return nil, apierrors.NewConflict(corev1.Resource("persistentvolumes"), seen.Name, errors.New("changed"))
 	}
 	return pv, nil

@@ -47,7 +47,11 @@ func (a *Agent) reconcile(ctx context.Context, id volume.ID) (retry time.Duratio
 	if name, ok := strings.CutPrefix(string(id), string(unidentified(""))); ok {
 		return a.identify(ctx, name)
 	}
+	a.obeyNext(ctx, id)
 	s := situation{}
+	if err := a.payOwed(ctx, id); err != nil {
+		return a.failed(id, s, volume.Decision{Verb: volume.Keep}, err)
+	}
 	for range steps {
 		if ctx.Err() != nil {
 			return 0
@@ -81,6 +85,8 @@ func (a *Agent) reconcile(ctx context.Context, id volume.ID) (retry time.Duratio
 type situation struct {
 	in   volume.Input
 	slot slot
+	// asked says that the API server itself was asked for the PV, not only its watch.
+	asked bool
 }
 
 // gather fills in what is known of a volume. It reports false for one that is
@@ -103,12 +109,23 @@ func (a *Agent) gather(id volume.ID, s *situation) bool {
 		last = key{in.PV.Class, path.Base(in.PV.Path)}
 	}
 	found, known := a.slots.find(id, last)
-	if found.disk != nil && found.entry.key() != last && in.Record != nil && (in.Record.State == volume.Used || in.Record.State == volume.Wiping) {
+	if found.disk != nil && found.entry.key() != last && in.Record != nil && in.Record.Stays() {
 		// A tenant's volume is not followed to another place: it may be a copy of
 		// the disk that was there, which nobody has released.
 		found, known = slot{}, true
 	}
-	s.slot, in.Disk, in.Looked = found, found.disk, known
+	if r := in.Record; r != nil && r.Identity == "" { // damaged; its name is a hash of what is looked for
+		switch {
+		case found.disk != nil:
+			r.Identity, r.Class, r.Entry = found.disk.Identity, found.disk.Class, found.disk.Entry
+		case in.PV != nil:
+			r.Identity, r.Class, r.Entry = in.PV.Identity, last.class, last.name
+		}
+	}
+	s.slot, in.Disk, in.Looked, in.Other = found, found.disk, known, ""
+	if in.Disk == nil {
+		in.Other = a.slots.otherAt(last, id)
+	}
 	if in.Disk == nil && !a.managed(last.class) {
 		return false
 	}
@@ -149,6 +166,9 @@ func (a *Agent) failed(id volume.ID, s situation, d volume.Decision, err error) 
 	var notYet later
 	if errors.As(err, &notYet) {
 		return notYet.wait
+	}
+	if errors.Is(err, errJournal) { // reported once for all
+		return journalPatience/2 + rand.N(journalPatience/2)
 	}
 	n := 0
 	if v, ok := a.failures.Load(id); ok {

@@ -99,7 +99,11 @@ func (a *Agent) tellProgress(ctx context.Context, r volume.Record, p *wipe.Progr
 		}
 		a.log.Info("wiping", "pv", r.PV.Name, "volume", r.ID, "disk", r.Identity, "phase", stand.Phase, "bytes", stand.Done,
 			"total", stand.Total, "entries", stand.Entries, "rate", int64(stand.Rate(now)), "left", stand.Left(now))
-		a.queueEvent(aboutPV(r.PV), api.ReasonWipeProgress, fmt.Sprintf("wiping: %s", stand.Text(now)))
+		about := aboutPV(r.PV)
+		if r.Asked != "" { // by name, and there is no PV
+			about = []corev1.ObjectReference{a.reports.node}
+		}
+		a.queueEvent(about, api.ReasonWipeProgress, fmt.Sprintf("wiping volume %s: %s", r.ID, stand.Text(now)))
 	}
 }
 
@@ -124,7 +128,7 @@ func aboutPV(pv volume.PVRef) []corev1.ObjectReference {
 // eventType is Normal for what is as it should be, and Warning for a trouble.
 func eventType(reason string) string {
 	switch reason {
-	case api.ReasonWipeProgress, api.ReasonWipeStopped:
+	case api.ReasonWipeProgress, api.ReasonWipeStopped, api.ReasonCommanded:
 		return corev1.EventTypeNormal
 	}
 	return corev1.EventTypeWarning
