@@ -176,6 +176,7 @@ func TestRefused(t *testing.T) {
 		{"rate of a Job", "classes: [{" + a + ", wipe: {bytesPerSecond: 1Gi, job: true}}]", []string{`"a"`, "wipe.bytesPerSecond"}},
 		{"rate with a fraction", "classes: [{" + a + ", wipe: {bytesPerSecond: 1.5Gi}}]", []string{"/classes/0/wipe/bytesPerSecond"}},
 		{"operator of a selector", "classes: [{" + a + ", selector: [{matchExpressions: [{key: a, operator: Equals}]}]}]", []string{"/classes/0/selector/0", "'In'"}},
+		{"unknown policy for disks that are gone", "classes: [{" + a + ", whenGone: DeletePV}]", []string{"/classes/0/whenGone", "'TaintNode'"}},
 		{"taint with an effect", "startupTaint: 'a=b:NoSchedule'", []string{"/startupTaint"}},
 		{"operator of a toleration", "jobTolerations: [{key: a, operator: Lt}]", []string{"/jobTolerations/0/operator"}},
 		{"another chart's compatibility", "compatibility: yes-please", []string{"/compatibility", "'static-provisioner'"}},

@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/internal/config"
 )
 
@@ -44,7 +45,7 @@ func (w *world) startWith(t *testing.T, dieAt int, after bool, class config.Clas
 	if err := a.classes.Replace([]any{&storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: class.Name}}}, ""); err != nil {
 		t.Fatal(err)
 	}
-	a.standIn = w.unheld
+	a.standIn, a.node.Tainted = w.unheld, slices.Contains(w.taints, api.TaintDiskGone)
 	a.jobs, a.jobImage = func() (jobs, error) { return fakeJobs{p}, nil }, "berth:1"
 	w.mu.Lock()
 	w.process = p

@@ -56,6 +56,7 @@ type world struct {
 
 	journalFull int     // how many records it takes, plus one; 0 for any number
 	journal     journal // instead of the world's own
+	telling     telling // what people are told
 
 	process *process // the agent that lives now
 }
@@ -63,6 +64,7 @@ type world struct {
 type fakeDisk struct {
 	identity disk.ID
 	device   bool
+	major    int    // its number as a device
 	bytes    string // the marks that tenants have left
 	plain    bool   // nothing is mounted on it
 	hang     chan struct{}
@@ -147,7 +149,7 @@ func (p *process) Scan(classes []config.Class) (out []entry, errs map[string]err
 			e := entry{Class: classes[0].Name, Name: name, Kind: kindMount, Mount: disk.Mount{Source: string(d.identity)}, SameNumber: d.sameNumber}
 			e.Mount.Minor, e.Minor = d.number(name), d.number(name)
 			if d.device {
-				e.Kind = kindDevice
+				e.Kind, e.Major = kindDevice, d.major
 			}
 			if d.plain {
 				e.Kind, e.Why = kindOther, "is a plain directory"
@@ -372,25 +374,6 @@ func (p fakeAPI) LetGo(_ context.Context, seen volume.PV) error {
 		p.w.store(n)
 		return nil
 	})
-}
-
-func (p fakeAPI) Event(_ context.Context, e *corev1.Event) error {
-	return p.request("event", func() error {
-		p.w.events = append(p.w.events, e.InvolvedObject.Kind+" "+e.Reason)
-		return nil
-	})
-}
-
-func (p fakeAPI) RemoveTaint(_ context.Context, key string) (removed bool, err error) {
-	err = p.request("remove taint", func() error {
-		left := slices.DeleteFunc(slices.Clone(p.w.taints), func(k string) bool { return k == key })
-		if removed = len(left) < len(p.w.taints); removed && p.w.noTaint != nil {
-			return p.w.noTaint
-		}
-		p.w.taints = left
-		return nil
-	})
-	return removed && err == nil, err
 }
 
 // same checks a deletion's conditions as the API server does.

@@ -58,23 +58,28 @@ func (a *Agent) reconcile(ctx context.Context, id volume.ID) (retry time.Duratio
 		}
 		if !a.gather(id, &s) {
 			a.reports.clear(volumeSubject(id))
+			a.states.forget(id)
 			return 0
 		}
 		if s.in.Disk == nil && s.in.Looked {
 			a.tries.forget(id)
 		}
 		d := volume.Decide(s.in)
+		if d.Verb == volume.Wipe && a.wasGone(id, &s) {
+			a.tellState(ctx, id, &s, 0) // now, as the wipe may take hours
+		}
 		next, err := a.act(ctx, id, &s, d)
 		if ctx.Err() != nil {
 			return 0
 		}
 		if err != nil {
-			return a.failed(id, s, d, err)
+			retry = a.failed(id, s, d, err)
+			return a.tellState(ctx, id, &s, retry)
 		}
 		if next == halt {
 			a.failures.Delete(id)
 			a.metrics.lastReconcile.SetToCurrentTime()
-			return 0
+			return a.tellState(ctx, id, &s, 0)
 		}
 	}
 	a.log.Error("a volume does not settle", "volume", id)

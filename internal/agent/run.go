@@ -95,6 +95,7 @@ func Run(ctx context.Context, o Options) error {
 		client.WatchVolumes(ctx, a.store)
 	})
 	a.running.Go(func() { a.keepUntainted(ctx) })
+	a.running.Go(func() { a.keepGoneTaint(ctx) })
 	a.running.Go(func() { client.WatchClasses(ctx, a.classes) })
 	a.watch(ctx, "mounts", disk.WatchMounts, func() { a.trigger(false) })
 	a.watch(ctx, "block devices", disk.WatchBlockDevices, a.devicesChanged)

@@ -124,12 +124,3 @@ func (a *Agent) stopped(ctx context.Context, s *situation, r *volume.Record) (st
 func aboutPV(pv volume.PVRef) []corev1.ObjectReference {
 	return []corev1.ObjectReference{{APIVersion: "v1", Kind: "PersistentVolume", Name: pv.Name, UID: types.UID(pv.UID)}}
 }
-
-// eventType is Normal for what is as it should be, and Warning for a trouble.
-func eventType(reason string) string {
-	switch reason {
-	case api.ReasonWipeProgress, api.ReasonWipeStopped, api.ReasonCommanded:
-		return corev1.EventTypeNormal
-	}
-	return corev1.EventTypeWarning
-}

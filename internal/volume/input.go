@@ -33,10 +33,11 @@ type PV struct {
 	Block           bool // volume mode Block
 	CapacityBytes   int64
 	Claim           *Claim
-	Released        bool // its claim is gone
-	Delete          bool // the reclaim policy is Delete
-	Deleting        bool // it has a deletion timestamp
-	Held            bool // Berth's finalizer is on it
+	Released        bool   // its claim is gone
+	Delete          bool   // the reclaim policy is Delete
+	Deleting        bool   // it has a deletion timestamp
+	Held            bool   // Berth's finalizer is on it
+	State           string // the trouble that its annotation tells of; decisions do not rest on it
 }
 
 // Input is all that a decision rests on.
