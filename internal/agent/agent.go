@@ -99,6 +99,7 @@ type Agent struct {
 	states    *toldStates
 	turns     *turns
 	tries     *tries
+	wipings   wipings
 	commands  commands
 	// jobs returns the client for Jobs, which is made when a class first wants
 	// one: most agents never do.
