@@ -54,7 +54,7 @@ func (m *Machine) on(ctx context.Context, order []string) error {
 	if err == nil {
 		select {
 		case <-m.guest.up:
-			return nil
+			return m.listen()
 		case <-m.guest.off:
 		case <-ctx.Done():
 		}
@@ -66,6 +66,16 @@ func (m *Machine) on(ctx context.Context, order []string) error {
 	}
 	err = errors.Join(err, m.off())
 	return fmt.Errorf("booting the machine: %w\n%s", err, console)
+}
+
+// listen has the machine take connections for the host.
+func (m *Machine) listen() error {
+	for address := range m.forward {
+		if err := m.guest.out.Send(wire.Request{Listen: address}); err != nil {
+			return errors.Join(fmt.Errorf("forwarding %s: %w", address, ErrOff), m.off())
+		}
+	}
+	return nil
 }
 
 func (m *Machine) launch(ctx context.Context, order []string) error {
@@ -122,7 +132,7 @@ func (m *Machine) launch(ctx context.Context, order []string) error {
 	for i, d := range plugged {
 		d.serve(conns[i])
 	}
-	m.guest = newGuest(agent)
+	m.guest = newGuest(agent, m.forward)
 	m.monitor, err = newMonitor(ctx, control)
 	return err
 }
