@@ -162,8 +162,8 @@ func await(t *testing.T, what string, done func(context.Context) error) {
 }
 
 // patience is how long something in the machine may take. It is emulated, on a
-// computer that others use too, and a wipe's retry waits for up to a minute.
-const patience = 3 * time.Minute
+// computer that others use too, and a wipe's retry may wait for half a minute.
+const patience = 60 * time.Second
 
 // until asks until done says nil. There is nothing to be woken by.
 func until(ctx context.Context, what string, done func(context.Context) error) error {
