@@ -49,6 +49,19 @@ type volume struct {
 	kept   bool   // the secret is whole and would survive a power cut
 }
 
+func ext4Volume(serial string) *volume {
+	return &volume{Disk: vm.Disk{Serial: serial, Bytes: 32 * mib, Kind: vm.Virtio}, kind: ext4, pieces: 200}
+}
+
+// xfsVolume is as small as xfs can be.
+func xfsVolume(serial string) *volume {
+	return &volume{Disk: vm.Disk{Serial: serial, Bytes: 320 * mib, Kind: vm.Virtio}, kind: xfs, pieces: 200}
+}
+
+func rawVolume(serial string) *volume {
+	return &volume{Disk: vm.Disk{Serial: serial, Bytes: 8 * mib, Kind: vm.Virtio}, kind: raw, pieces: 64}
+}
+
 func (v *volume) dir() string {
 	if v.kind == raw {
 		return "/mnt/raw"
@@ -102,7 +115,7 @@ func boot(t *testing.T, passes int, volumes ...*volume) *node {
 		if k == xfs {
 			create += fmt.Sprintf("mkfs.xfs -q -m uuid=%s %s\n", uuid(number), device)
 		} else {
-			create += fmt.Sprintf("mkfs.ext4 -q -U %s %s\n", uuid(number), device)
+			create += fmt.Sprintf("mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 -U %s %s\n", uuid(number), device)
 		}
 	}
 	disks := []vm.Disk{{Serial: journalDisk, Bytes: 32 * mib, Kind: vm.Virtio}}

@@ -45,11 +45,9 @@ func TestVMAgentPowerCuts(t *testing.T) {
 	cuts, seed := number(t, "BERTH_VM_CUTS", cuts), number(t, "BERTH_VM_SEED", uint64(time.Now().UnixNano()))
 	t.Logf("BERTH_VM_SEED=%d BERTH_VM_CUTS=%d", seed, cuts)
 	r := rand.New(rand.NewPCG(seed, 0))
-	n := boot(t, 8,
-		&volume{Disk: vm.Disk{Serial: "EXT4-A", Bytes: 32 * mib, Kind: vm.Virtio}, kind: ext4, pieces: 200},
-		&volume{Disk: vm.Disk{Serial: "XFS-B", Bytes: 320 * mib, Kind: vm.Virtio}, kind: xfs, pieces: 200},
-		&volume{Disk: vm.Disk{Serial: "RAW-C", Bytes: 8 * mib, Kind: vm.Virtio}, kind: raw, pieces: 64},
-		&volume{Disk: vm.Disk{Serial: "RAW-D", Bytes: 8 * mib, Kind: vm.Virtio}, kind: raw, pieces: 64})
+	// Loading xfs makes each boot longer by a quarter.
+	b := []*volume{ext4Volume("EXT4-B"), xfsVolume("XFS-B")}[r.IntN(2)]
+	n := boot(t, 8, ext4Volume("EXT4-A"), b, rawVolume("RAW-C"), rawVolume("RAW-D"))
 	last, at, steps := map[string]string{}, map[string]int{}, 0
 	for range cuts {
 		n.start(t)
