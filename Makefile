@@ -16,7 +16,7 @@ check: ## Check format, vet, staticcheck, generated files, import law and pure t
 test: ## Run every tier of tests: pure, script, root, vm, cluster; as root
 	$(GO) run ./test/tiers
 
-test-faults: ## Run the faults in full: 200 power cuts, half an hour; as root
+test-faults: ## Run the faults in full: 200 power cuts of the journal, 200 of the agent, an hour; as root
 	BERTH_VM_CUTS=200 $(GO) run ./test/tiers vm
 
 bench: ## Measure Berth on a real cluster; the figures go to bench/out/; as root
