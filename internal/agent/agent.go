@@ -111,6 +111,7 @@ type Agent struct {
 	inspecting chan struct{}
 	progressed chan struct{} // the agent may have become ready
 	rescan     chan bool     // true: look at everything again
+	links      linkScans
 	running    sync.WaitGroup
 }
 
@@ -188,6 +189,7 @@ func (a *Agent) configChanged() {
 func (a *Agent) devicesChanged() {
 	if a.onDevices.Load() {
 		a.trigger(false)
+		a.expectLinks()
 	}
 }
 
