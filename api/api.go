@@ -56,6 +56,7 @@ const (
 	ReasonDiskHung        = "DiskHung"
 	ReasonTaintNotRemoved = "TaintNotRemoved"
 	ReasonForeignVolume   = "ForeignVolume"
+	ReasonCommanded       = "Commanded"
 )
 
 // The environment of a command that erases a volume: a class's own, and

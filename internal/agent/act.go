@@ -19,6 +19,9 @@ func (a *Agent) act(ctx context.Context, id volume.ID, s *situation, d volume.De
 	if removed, err := a.removeJob(ctx, s.in.Record); removed {
 		return goOn, err
 	}
+	if stopped, err := a.stopJobForCommand(ctx, s); stopped {
+		return goOn, err
+	}
 	switch d.Verb {
 	case volume.Nothing:
 		a.reports.clear(volumeSubject(id))
@@ -29,7 +32,7 @@ func (a *Agent) act(ctx context.Context, id volume.ID, s *situation, d volume.De
 		case volume.Refused:
 			message = refusal(s.slot, message)
 		case volume.Held:
-			message = fmt.Sprintf("volume %s (class %s, %q) is quarantined: %s; it is held back until a person decides", id, s.in.Record.Class, s.in.Record.Entry, message)
+			message = fmt.Sprintf("volume %s (class %s, %q) is quarantined: %s; it is held back until a person decides: berth volume show %[1]s", id, s.in.Record.Class, s.in.Record.Entry, message)
 		}
 		a.reportVolume(id, *s, reasonOf(d.Cause), message)
 		return halt, nil
@@ -67,7 +70,7 @@ func (a *Agent) act(ctx context.Context, id volume.ID, s *situation, d volume.De
 }
 
 func (a *Agent) keep(r volume.Record) error {
-	if r.State == volume.Published && r.PV.Name == "" {
+	if r.PV.Name == "" && (r.State == volume.Published || r.State == volume.Returning || r.Asked != "") {
 		r.PV.Name = a.pvName(r)
 	}
 	before, _ := a.journal.Get(r.ID)
@@ -86,6 +89,9 @@ func (a *Agent) keep(r volume.Record) error {
 // confirm asks the API server itself for a PV that the cache does not have.
 func (a *Agent) confirm(ctx context.Context, id volume.ID, s *situation) error {
 	name := s.in.Record.PV.Name
+	if s.in.PV != nil {
+		name = s.in.PV.Name
+	}
 	if name == "" {
 		name = a.pvName(*s.in.Record)
 	}
@@ -93,7 +99,11 @@ func (a *Agent) confirm(ctx context.Context, id volume.ID, s *situation) error {
 	if err != nil {
 		return err
 	}
-	if v, ok := a.isOf(pv, *s.in.Record); ok {
+	v, ok := a.isOf(pv, *s.in.Record)
+	if !ok && pv != nil && s.in.PV != nil && string(pv.UID) == s.in.PV.UID {
+		v, ok = publish.View(pv) // whose disk was found out by its place
+	}
+	if ok {
 		if a.node.Labelled(pv) {
 			a.store.Put(pv, false)
 		} else { // somebody has taken the label off, or it never had one
@@ -103,6 +113,9 @@ func (a *Agent) confirm(ctx context.Context, id volume.ID, s *situation) error {
 		a.store.Identify(v, s.in.Record.Identity)
 		s.in.Answer = v.ResourceVersion
 		return nil
+	}
+	if s.in.PV != nil { // which the watch has yet to say, and what it says before that is old
+		return later{apiRetry}
 	}
 	s.in.Absent = true // nothing of that name, or another volume's
 	return nil
@@ -176,7 +189,7 @@ func (a *Agent) spec(s *situation, r volume.Record, class publish.Class) publish
 		Name: r.PV.Name, Class: c.Name, Path: s.in.Disk.Path, Identity: r.Identity, CapacityBytes: s.in.Disk.CapacityBytes,
 		Block: c.VolumeMode == config.Block, AccessMode: string(c.AccessMode), FSType: c.FSType, ReadOnly: c.ReadOnly,
 		Reclaim: class.Reclaim, MountOptions: class.MountOptions, NodeLabels: cfg.NodeLabels, Labels: cfg.Labels,
-		Selector: selector(c.Selector), Owned: cfg.OwnerReference, NodeNameOnly: cfg.NodeNameOnly, Unheld: a.standIn,
+		Selector: selector(c.Selector), Owned: cfg.OwnerReference, NodeNameOnly: cfg.NodeNameOnly, Unheld: a.standIn, For: returningTo(r),
 	}
 }
 
@@ -228,7 +241,12 @@ func (a *Agent) wipeNow(ctx context.Context, id volume.ID, s *situation, r volum
 	if err != nil {
 		return halt, err
 	}
-	if pv != nil {
+	switch {
+	case pv != nil && r.Asked != "":
+		if err := a.unspoken(pv, s, r); err != nil {
+			return halt, err
+		}
+	case pv != nil:
 		v, ok := publish.View(pv)
 		if !ok || v.Identity != "" && volume.IDOf(v.Identity) != id {
 			return halt, fmt.Errorf("PV %s is another volume's now", r.PV.Name)

@@ -95,6 +95,7 @@ type Agent struct {
 	strangers strangers
 	turns     *turns
 	tries     *tries
+	commands  commands
 	// jobs returns the client for Jobs, which is made when a class first wants
 	// one: most agents never do.
 	jobs     func() (jobs, error)

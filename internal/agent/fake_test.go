@@ -365,7 +365,7 @@ func (w *world) same(seen volume.PV) (*corev1.PersistentVolume, error) {
 	if pv == nil {
 		return nil, nil
 	}
-	if string(pv.UID) != seen.UID || seen.Claim == nil && pv.ResourceVersion != seen.ResourceVersion {
+	if string(pv.UID) != seen.UID || seen.Free() && pv.ResourceVersion != seen.ResourceVersion {
 		return nil, apierrors.NewConflict(corev1.Resource("persistentvolumes"), seen.Name, errors.New("changed"))
 	}
 	return pv, nil

@@ -47,6 +47,7 @@ func (a *Agent) reconcile(ctx context.Context, id volume.ID) (retry time.Duratio
 	if name, ok := strings.CutPrefix(string(id), string(unidentified(""))); ok {
 		return a.identify(ctx, name)
 	}
+	a.obeyNext(ctx, id)
 	s := situation{}
 	for range steps {
 		if ctx.Err() != nil {
@@ -81,6 +82,8 @@ func (a *Agent) reconcile(ctx context.Context, id volume.ID) (retry time.Duratio
 type situation struct {
 	in   volume.Input
 	slot slot
+	// asked says that the API server itself was asked for the PV, not only its watch.
+	asked bool
 }
 
 // gather fills in what is known of a volume. It reports false for one that is
@@ -103,7 +106,7 @@ func (a *Agent) gather(id volume.ID, s *situation) bool {
 		last = key{in.PV.Class, path.Base(in.PV.Path)}
 	}
 	found, known := a.slots.find(id, last)
-	if found.disk != nil && found.entry.key() != last && in.Record != nil && (in.Record.State == volume.Used || in.Record.State == volume.Wiping) {
+	if found.disk != nil && found.entry.key() != last && in.Record != nil && in.Record.Stays() {
 		// A tenant's volume is not followed to another place: it may be a copy of
 		// the disk that was there, which nobody has released.
 		found, known = slot{}, true

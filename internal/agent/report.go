@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/internal/volume"
 )
 
@@ -151,13 +152,17 @@ func (a *Agent) kubeEvent(e event) *corev1.Event {
 	if ns == "" {
 		ns = metav1.NamespaceDefault // where Kubernetes keeps events about objects of the cluster
 	}
+	kind := corev1.EventTypeWarning
+	if e.reason == api.ReasonCommanded { // what a person wanted is no trouble
+		kind = corev1.EventTypeNormal
+	}
 	now := metav1.Now()
 	return &corev1.Event{
 		ObjectMeta:     metav1.ObjectMeta{Namespace: ns, Name: fmt.Sprintf("%s.%x", e.about.Name, time.Now().UnixNano())},
 		InvolvedObject: e.about,
 		Reason:         e.reason,
 		Message:        e.message,
-		Type:           corev1.EventTypeWarning,
+		Type:           kind,
 		Source:         corev1.EventSource{Component: "berth-agent", Host: a.node.Name},
 		FirstTimestamp: now, LastTimestamp: now, Count: 1,
 		ReportingController: "berth.storage/agent", ReportingInstance: a.node.Name,

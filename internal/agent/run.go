@@ -58,6 +58,9 @@ func Run(ctx context.Context, o Options) error {
 	if listener != nil {
 		a.running.Go(func() { a.serve(ctx, listener, o.MetricsPath) })
 	}
+	if j != nil {
+		a.serveCommands(ctx, o.StateDir)
+	}
 	if a.node, err = waitForNode(ctx, client, o.Log); err != nil {
 		cancel()
 		a.running.Wait()
@@ -69,6 +72,7 @@ func Run(ctx context.Context, o Options) error {
 		if o.StateDir, ok = a.awaitStateDir(ctx, o); ok {
 			if j, err = openJournal(o.StateDir); err == nil {
 				a.useJournal(j)
+				a.serveCommands(ctx, o.StateDir)
 			}
 		}
 		if !ok || err != nil {

@@ -108,7 +108,7 @@ func (c *Client) Withdraw(ctx context.Context, pv volume.PV) (*corev1.Persistent
 	defer cancel()
 	uid := types.UID(pv.UID)
 	only := &metav1.Preconditions{UID: &uid}
-	if pv.Claim == nil {
+	if pv.Free() {
 		only.ResourceVersion = &pv.ResourceVersion
 	}
 	answer, err := c.core.Delete().Resource(pvs).Name(pv.Name).Body(&metav1.DeleteOptions{Preconditions: only}).Do(ctx).Get()
@@ -131,7 +131,7 @@ func (c *Client) LetGo(ctx context.Context, pv volume.PV) error {
 		"uid":                                 pv.UID,
 		"$deleteFromPrimitiveList/finalizers": []string{api.Finalizer},
 	}
-	if pv.Claim == nil {
+	if pv.Free() {
 		meta["resourceVersion"] = pv.ResourceVersion
 	}
 	patch, err := json.Marshal(map[string]any{"metadata": meta})

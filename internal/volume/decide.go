@@ -23,6 +23,8 @@ func Decide(in Input) Decision {
 		return decideWiped(in)
 	case Quarantined:
 		return decideQuarantined(in)
+	case Returning:
+		return decideReturning(in)
 	}
 	return quarantine(in, fmt.Sprintf("its journal record has the unknown state %q", in.Record.State))
 }

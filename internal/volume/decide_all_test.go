@@ -19,6 +19,8 @@ func everyInput(f func(Input)) {
 		nil, record(Clean), record(Published), record(Published, noUID), record(Withdrawing), record(Withdrawing, leaves),
 		record(Used), record(Used, func(r *Record) { r.Claim = nil }), record(Used, func(r *Record) { r.PV.Version = "" }),
 		record(Wiping), record(Wiped), record(Quarantined), record("Zapped"),
+		record(Quarantined, asked(Release)), record(Quarantined, asked(Republish)), record(Quarantined, asked(Erase)), record(Quarantined, asked("sell")),
+		record(Wiping, asked(Erase)), record(Wiped, asked(Erase)), record(Returning), record(Returning, noUID), record(Returning, leaves),
 	}
 	type answer struct {
 		pv     *PV
@@ -28,7 +30,7 @@ func everyInput(f func(Input)) {
 	}
 	answers := []answer{{nil, true, "", ""}, {nil, false, "", ""}, {nil, true, "", "u1"}, {nil, true, "", "u2"}}
 	bools := []bool{false, true}
-	for _, claim := range []*Claim{nil, &claimA, &claimB} {
+	for _, claim := range []*Claim{nil, &claimA, &claimB, {Namespace: "ns", Name: "a"}} {
 		for bits := range 64 {
 			pv := available(func(p *PV) { p.Claim = claim })
 			pv.Released, pv.Delete, pv.Deleting, pv.Held = bits&1 != 0, bits&2 != 0, bits&4 != 0, bits&8 != 0
@@ -95,16 +97,18 @@ func TestEveryDecision(t *testing.T) {
 		case Wipe:
 			require(from == Wiping, "wipes only what is recorded to be wiped")
 			require(in.Disk != nil && !in.Disk.Keep, "wipes only a disk that is there and may be wiped")
+			require(record.Asked == "" || in.PV == nil && in.Absent, "wipes for a person only what the API server says has no PV")
 		case Publish:
-			require(from == Published || from == Withdrawing && in.Disk.Keep, "publishes only what is recorded to be clean")
+			require(from == Published || from == Withdrawing && in.Disk.Keep || from == Returning, "publishes only what is recorded to be clean, or a claim's own")
+			require(from != Returning || d.Record.State == Returning && d.Record.Claim != nil, "gives a claim's data to that claim only")
 			require(in.Disk != nil && in.Disk.Refused == "" && in.Rival == "" && in.PV == nil, "publishes only what may be")
 		case Withdraw:
 			require(in.PV != nil && !in.PV.Deleting, "withdraws only what is there")
 			over := in.PV.Claim != nil && in.PV.Released && (from == Wiped || from == Quarantined)
-			require(in.PV.Claim == nil || over, "withdraws only what no claim has")
+			require(in.PV.Free() || over, "withdraws only what no claim has")
 		case LetGo:
 			require(in.PV != nil && in.PV.Deleting && in.PV.Held, "lets go only what is being deleted")
-			require(in.PV.Claim == nil || in.PV.Released, "lets go only what no claim has")
+			require(in.PV.Free() || in.PV.Released, "lets go only what no claim has")
 			other := in.PV.Claim == nil && in.PV.UID != in.Record.PV.UID
 			require(from != Withdrawing || in.Record.PV.Leaving || other, "lets go only what it recorded to leave")
 			require(from != Used && from != Wiping && (from != Published || other), "lets go only at a record that lasts")
@@ -125,7 +129,12 @@ func TestEveryDecision(t *testing.T) {
 func requireStep(from State, in Input, to *Record, require func(bool, string)) {
 	require(in.Record == nil || *in.Record != *to, "writes only what is new")
 	require(to.ID == IDOf(testIdentity) && to.Identity == testIdentity, "keeps the identity")
-	if to.State == Wiping {
+	if to.State == Wiping && from == Quarantined {
+		require(in.Record.Asked == Erase && to.Asked == Erase, "wipes only what a person asked for")
+		require(in.PV == nil && in.Absent, "wipes for a person only what the API server says has no PV")
+		require(in.Disk != nil && !in.Disk.Keep, "wipes only a disk that is there and may be wiped")
+	} else if to.State == Wiping {
+		require(to.Asked == "", "nobody asked")
 		require(from == Used && in.PV != nil && in.PV.Claim != nil && in.PV.Released && in.PV.Delete, "wipes only after a release with policy Delete")
 		require(to.PV.UID == in.PV.UID, "records the PV that was seen released")
 		require(in.Disk != nil && !in.Disk.Keep, "wipes only a disk that is there and may be wiped")
@@ -139,14 +148,20 @@ func requireStep(from State, in Input, to *Record, require func(bool, string)) {
 	case Wiping:
 		require(to.State == Used || to.State == Quarantined, "only a wipe ends wiping well")
 	case Quarantined:
-		require(false, "only a person ends a quarantine")
+		want := map[Word]State{Release: Clean, Republish: Returning, Erase: Wiping}[in.Record.Asked]
+		require(in.Record.Asked != "" && (to.State == Quarantined || to.State == want), "only a person ends a quarantine")
+		require(to.State == Quarantined || in.PV == nil && in.Absent && to.PV.UID == "", "a PV from before is gone by then")
+		require(to.State != Quarantined || to.Asked == "" && to.Reason != "", "a word that is not carried out is taken back")
+	case Returning:
+		back := to.State == Used && in.PV.Claim.Name == in.Record.Claim.Name && in.PV.Claim.UID != ""
+		require(to.State == Returning || to.State == Quarantined || back, "a claim's data goes back to that claim, or is held back")
 	case Published, Withdrawing:
 		emptied := in.PV == nil && in.Absent && in.Empty != nil && *in.Empty
 		left := in.PV == nil && in.Absent && (in.Record.PV.Leaving || in.Left != "" && in.Left == in.Record.PV.UID)
 		require(to.State != Clean || emptied || left, "clean only after leaving unclaimed, or found empty")
 		require(to.State != Wiped && to.State != Wiping, "an unclaimed volume is not wiped")
 	}
-	if note := from == Withdrawing && in.Record.PV.Leaving && !to.PV.Leaving; in.PV != nil && in.PV.Claim != nil && !note {
+	if note := from == Withdrawing && in.Record.PV.Leaving && !to.PV.Leaving; in.PV != nil && in.PV.Claim != nil && from != Returning && !note {
 		require(to.State == Used || to.State == Wiping || to.State == Quarantined || from == Used && mayKeep && to.State == Wiped,
 			"a claim on the PV makes it used")
 	}

@@ -51,6 +51,8 @@ func record(s State, edit ...func(*Record)) *Record {
 		r.PV = PVRef{}
 	case Used, Wiping, Wiped:
 		r.Claim = &claimA
+	case Returning:
+		r.Claim = &Claim{Namespace: claimA.Namespace, Name: claimA.Name}
 	case Quarantined:
 		r.Reason = "doubt"
 	}

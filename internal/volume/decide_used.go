@@ -82,9 +82,13 @@ func abandoned(in Input) bool {
 }
 
 // decideWiping goes on with a wipe. The record is the proof that this PV, by
-// UID, was seen released with policy Delete; the PV need not exist any more.
+// UID, was seen released with policy Delete; the PV need not exist any more. Or
+// it is the proof that a person asked.
 func decideWiping(in Input) Decision {
 	pv := in.PV
+	if in.Record.Asked != "" {
+		return decideAskedWipe(in)
+	}
 	switch {
 	case pv != nil && (pv.UID != in.Record.PV.UID || pv.Claim == nil) && unsure(in):
 		return Decision{Verb: Confirm}
@@ -125,7 +129,10 @@ func decideWiped(in Input) Decision {
 // keeps it.
 func decideQuarantined(in Input) Decision {
 	pv := in.PV
-	if pv != nil && (pv.Claim == nil || pv.Deleting && pv.Released) && (pv.Held || !pv.Deleting) {
+	if in.Record.Asked != "" {
+		return decideAsked(in)
+	}
+	if pv != nil && (pv.Free() || pv.Deleting && pv.Released) && (pv.Held || !pv.Deleting) {
 		return remove(pv)
 	}
 	return wait(Held, in.Record.Reason)

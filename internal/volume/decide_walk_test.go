@@ -31,6 +31,7 @@ type world struct {
 	mayWipe  map[string]bool // claims that were seen released with policy Delete
 	written  bool            // the pod of the current claim has written
 	policies bool            // Delete
+	asked    int             // commands so far
 	unheld   bool            // PVs are published without Berth's finalizer
 	end      PV              // the last form of the PV that went last
 
@@ -48,7 +49,7 @@ func (w *world) change() {
 	if w.pv.Released && w.pv.Delete {
 		w.mayWipe[w.pv.Claim.UID] = true
 	}
-	if w.pv.Deleting && !w.pv.Held && (w.pv.Claim == nil || w.pv.Released) {
+	if w.pv.Deleting && !w.pv.Held && (w.pv.Free() || w.pv.Released) {
 		w.remove()
 	}
 }
@@ -60,26 +61,31 @@ func (w *world) event() string {
 	pv := w.pv
 	switch w.rand.IntN(18) {
 	case 0, 1, 2:
-		if pv != nil && pv.Claim == nil && !pv.Deleting { // a binder passes over one that is being deleted
+		if pv != nil && pv.Free() && !pv.Deleting { // a binder passes over one that is being deleted
 			w.uid++
+			back := pv.Claim != nil // made again under its old name, it has its data back
+			w.handed = w.handed || back
 			pv.Claim, w.written = &Claim{"ns", "c", "c" + strconv.Itoa(w.uid)}, false
 			w.change()
+			if back {
+				return "take back"
+			}
 			return "bind"
 		}
 	case 3, 4, 5:
-		if pv != nil && pv.Claim != nil && !pv.Released && w.there {
+		if pv != nil && pv.had() && w.there {
 			w.mark, w.handed = pv.Claim.UID, w.handed && w.mark == pv.Claim.UID
 			w.written = true
 			return "write"
 		}
 	case 6, 7:
-		if pv != nil && pv.Claim != nil && !pv.Released {
+		if pv != nil && pv.had() {
 			pv.Released = true
 			w.change()
 			return "release"
 		}
 	case 8:
-		if pv != nil && pv.Claim != nil && !pv.Released && !w.written {
+		if pv != nil && pv.had() && !w.written {
 			pv.Claim = nil
 			w.change()
 			return "binder takes back"
@@ -120,7 +126,7 @@ func (w *world) event() string {
 		w.policies = !w.policies
 		return "policy of class"
 	case 15:
-		if w.rand.IntN(6) == 0 && pv != nil && pv.Claim != nil {
+		if w.rand.IntN(6) == 0 && pv != nil && !pv.Free() {
 			pv.Claim, pv.Released, w.handed = nil, false, true
 			w.change()
 			return "claim taken off by hand"
@@ -147,7 +153,7 @@ func (w *world) database() string {
 		return "backup"
 	}
 	w.settle()
-	if s := w.journal; w.mark != "" && !(s != nil && (s.State == Used || s.State == Wiping || s.State == Quarantined)) {
+	if s := w.journal; w.mark != "" && !(s != nil && (s.State == Used || s.State == Wiping || s.State == Quarantined || s.State == Returning)) {
 		return ""
 	}
 	w.pv = nil
@@ -207,7 +213,7 @@ func (w *world) step(m *memory) bool {
 	d := Decide(in)
 	w.say("  %s %+v %s", d.Verb, d.Record, d.Message)
 	same := func() bool {
-		return w.pv != nil && w.pv.UID == in.PV.UID && (in.PV.Claim != nil || w.pv.ResourceVersion == in.PV.ResourceVersion)
+		return w.pv != nil && w.pv.UID == in.PV.UID && (!in.PV.Free() || w.pv.ResourceVersion == in.PV.ResourceVersion)
 	}
 	switch d.Verb {
 	case Keep:
@@ -228,6 +234,9 @@ func (w *world) step(m *memory) bool {
 			w.uid++
 			w.pv = &PV{Name: "pv1", UID: "u" + strconv.Itoa(w.uid), Identity: testIdentity, Class: "fast", Path: w.disk.Path,
 				CapacityBytes: w.disk.CapacityBytes, Delete: w.policies, Held: !w.unheld}
+			if d.Record.State == Returning {
+				w.pv.Claim = d.Record.Claim
+			}
 			w.change()
 		}
 		if w.rand.IntN(4) == 0 { // stopped before the answer was noted, and started again at once
@@ -254,7 +263,7 @@ func (w *world) step(m *memory) bool {
 
 // wipe does what the agent does: it asks the API server once more, then erases.
 func (w *world) wipe(r Record) bool {
-	if w.pv != nil && (w.pv.UID != r.PV.UID || !w.pv.Released || !w.pv.Delete) {
+	if w.pv != nil && (r.Asked != "" || w.pv.UID != r.PV.UID || !w.pv.Released || !w.pv.Delete) {
 		w.watch()
 		return false
 	}
@@ -293,7 +302,7 @@ func TestNoSecondTenantSeesTheFirstsBytes(t *testing.T) {
 			}
 		}
 	}
-	for _, need := range []string{"bind", "write", "release", "force away", "restore", "reused", "claim taken off by hand", "quarantined"} {
+	for _, need := range []string{"bind", "write", "release", "force away", "restore", "reused", "claim taken off by hand", "quarantined", "command release", "command republish", "command wipe", "take back"} {
 		if tally[need] == 0 {
 			t.Errorf("in no walk: %s", need)
 		}
@@ -320,6 +329,9 @@ func (w *world) walk(tally map[string]int) {
 		w.say("a person cleans the disk and lifts the quarantine")
 		tally["quarantined"]++
 		w.mark, w.journal, w.handed = "", nil, false
+	}
+	if w.rand.IntN(3) == 0 {
+		w.command(tally)
 	}
 	name := w.event()
 	if name == "" {

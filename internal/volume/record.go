@@ -25,9 +25,10 @@ const (
 	Published   State = "Published"   // a PV exists or is about to; no claim was seen on it
 	Withdrawing State = "Withdrawing" // its PV is being deleted; no claim has had it
 	Used        State = "Used"        // a claim has it or had it: it holds a tenant's data
-	Wiping      State = "Wiping"      // its PV was seen released with policy Delete; the wipe may have begun
+	Wiping      State = "Wiping"      // its PV was seen released with policy Delete, or a person asked; the wipe may have begun
 	Wiped       State = "Wiped"       // the wipe is verified; the old PV may still be there
 	Quarantined State = "Quarantined" // held back, with a reason, until a person decides
+	Returning   State = "Returning"   // a person gives it back: its PV names the record's claim, whose data it holds, and waits for it
 )
 
 // PVRef names a PersistentVolume. UID is empty until the API server has
@@ -64,11 +65,16 @@ type Record struct {
 	OffsetOf string      `json:"offsetOf,omitempty"` // which wipe that is
 	Job      string      `json:"job,omitempty"`      // name of the PV whose Job was begun to wipe it, until that is removed
 	Reason   string      `json:"reason,omitempty"`   // why it is quarantined
+	Asked    Word        `json:"asked,omitempty"`    // what a person asked for and is not done yet
+	AskedAt  string      `json:"askedAt,omitempty"`  // when, in RFC 3339 with nanoseconds; tells one wipe that was asked for from the next
 }
 
-// with returns a copy of the record in another state.
+// with returns a copy of the record in another state. What a person asked for is over with the state in which it is done.
 func (r Record) with(s State, edit func(*Record)) *Record {
 	r.State = s
+	if s != Wiping && s != Wiped {
+		r.Asked, r.AskedAt = "", ""
+	}
 	if edit != nil {
 		edit(&r)
 	}
