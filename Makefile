@@ -16,8 +16,9 @@ check: ## Check format, vet, staticcheck, generated files, import law and pure t
 test: ## Run every tier of tests: pure, script, root, vm, cluster; as root
 	$(GO) run ./test/tiers
 
-test-faults: ## Run the faults in full: 200 power cuts of the journal, 200 of the agent, an hour; as root
+test-faults: ## Run the faults in full: 200 power cuts of the journal, 200 of the agent, and fuzzing, 80 minutes; as root
 	BERTH_VM_CUTS=200 $(GO) run ./test/tiers vm
+	$(GO) run ./test/fuzz
 
 bench: ## Measure Berth on a real cluster; the figures go to bench/out/; as root
 	$(GO) run -C test/cluster ./cmd/bench

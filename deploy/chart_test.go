@@ -171,6 +171,7 @@ func TestRefused(t *testing.T) {
 		{"timeout that bounds nothing", "classes: [{" + a + ", wipe: {method: Zero, timeout: 1h}}]", []string{`"a"`, "wipe.timeout"}},
 		{"timeout without a unit", "classes: [{" + a + ", wipe: {job: true, timeout: \"60\"}}]", []string{"/classes/0/wipe/timeout"}},
 		{"operator of a selector", "classes: [{" + a + ", selector: [{matchExpressions: [{key: a, operator: Equals}]}]}]", []string{"/classes/0/selector/0", "'In'"}},
+		{"unknown policy for disks that are gone", "classes: [{" + a + ", whenGone: DeletePV}]", []string{"/classes/0/whenGone", "'TaintNode'"}},
 		{"taint with an effect", "startupTaint: 'a=b:NoSchedule'", []string{"/startupTaint"}},
 		{"operator of a toleration", "jobTolerations: [{key: a, operator: Lt}]", []string{"/jobTolerations/0/operator"}},
 		{"another chart's compatibility", "compatibility: yes-please", []string{"/compatibility", "'static-provisioner'"}},

@@ -29,7 +29,7 @@ func (a *Agent) act(ctx context.Context, id volume.ID, s *situation, d volume.De
 	case volume.Wait:
 		message := d.Message
 		switch d.Cause {
-		case volume.Refused:
+		case volume.Refused, volume.Copied:
 			message = refusal(s.slot, message)
 		case volume.Held:
 			message = fmt.Sprintf("volume %s (class %s, %q) is quarantined: %s; it is held back until a person decides: berth volume show %[1]s", id, s.in.Record.Class, s.in.Record.Entry, message)
@@ -74,9 +74,10 @@ func (a *Agent) keep(r volume.Record) error {
 		r.PV.Name = a.pvName(r)
 	}
 	before, _ := a.journal.Get(r.ID)
-	if err := a.journal.Put(r); err != nil {
+	if err := a.put(r); err != nil {
 		return err
 	}
+	a.rebuilt(before, r)
 	a.metrics.established.moved(r.ID, a.metrics.state(r), r.State, a.slots.place(key{r.Class, r.Entry}))
 	if !unknown(r.Identity) && before.PV.UID != r.PV.UID {
 		a.byPV.Delete(before.PV.UID)
@@ -90,7 +91,7 @@ func (a *Agent) keep(r volume.Record) error {
 func (a *Agent) confirm(ctx context.Context, id volume.ID, s *situation) error {
 	name := s.in.Record.PV.Name
 	if s.in.PV != nil {
-		name = s.in.PV.Name
+		name = s.in.PV.Name // which may be another than the recorded one's
 	}
 	if name == "" {
 		name = a.pvName(*s.in.Record)
@@ -208,6 +209,12 @@ func selector(terms []config.SelectorTerm) (out []corev1.NodeSelectorTerm) {
 
 // wipe erases a volume when it is its turn on the disk.
 func (a *Agent) wipe(ctx context.Context, id volume.ID, s *situation, r volume.Record) (step, error) {
+	if a.slots.mayBeCopied() {
+		return halt, later{firstRetry}
+	}
+	if found, _ := a.slots.find(id, s.slot.entry.key()); found.disk == nil || found.disk.Copy != "" {
+		return goOn, nil // it was seen since
+	}
 	if byProgram(s.slot) {
 		if may, err := a.mayTry(id, s); !may {
 			return halt, err
@@ -281,6 +288,7 @@ func (a *Agent) wipeNow(ctx context.Context, id volume.ID, s *situation, r volum
 	a.log.Info(message, "pv", r.PV.Name, "volume", r.ID, "disk", r.Identity, "method", result.Method,
 		"entries", result.Entries, "bytes", result.Bytes, "seconds", time.Since(started).Seconds())
 	r.State, r.Offset, r.OffsetOf = volume.Wiped, 0, ""
+	a.judgeAnew(s.slot)
 	return goOn, a.keep(r)
 }
 
@@ -336,6 +344,8 @@ func reasonOf(c volume.Cause) string {
 	switch c {
 	case volume.Gone:
 		return api.ReasonDiskGone
+	case volume.Copied:
+		return api.ReasonCopied
 	case volume.Held:
 		return api.ReasonQuarantined
 	}

@@ -133,7 +133,7 @@ func TestCommandsLookAgain(t *testing.T) {
 	}{
 		{"another path", func(w *world) { w.disks["moved"] = w.disks["dir"]; delete(w.disks, "dir") }, "at /mnt/disks/moved, not"},
 		{"disk gone", func(w *world) { delete(w.disks, "dir") }, "not there"},
-		{"in two places", func(w *world) { w.disks["a"], w.disks["b"] = w.disks["dir"], w.disks["dir"]; delete(w.disks, "dir") }, "in two places"},
+		{"in two places", func(w *world) { w.disks["a"], w.disks["b"] = w.disks["dir"], w.disks["dir"]; delete(w.disks, "dir") }, "has the identity"},
 		{"another disk", func(w *world) { w.disks["dir"] = &fakeDisk{identity: "fs:9:/"} }, "not there"},
 		{"API server away", func(w *world) { w.down = true }, "down"},
 	} {

@@ -115,6 +115,9 @@ func proveDevice(c config.Class, w wipeJob) func(fd int) error {
 		if err != nil {
 			return err
 		}
+		if b.Major != w.Entry.Major || b.Minor != w.Entry.Minor { // one of two with the same identity
+			return fmt.Errorf("it is device %d:%d, and %d:%d was looked at", b.Major, b.Minor, w.Entry.Major, w.Entry.Minor)
+		}
 		return w.Identity.Expect(identityOfDevice(b, c.Name, w.Entry.Name))
 	}
 }

@@ -27,6 +27,9 @@ type entry struct {
 	Major, Minor int        // of kindDevice
 	SizeBytes    int64      // of kindDevice
 	Refused      string     // of kindDevice: why it must not be published; "" when it may
+	Device       string     // of kindDevice: the kernel's name of it
+	ID           disk.ID    // of kindDevice: its identity, "" for none of its own
+	SameNumber   string     // of kindDevice: disk.SameNumber, with commas
 }
 
 // key is where an entry is found.

@@ -49,29 +49,37 @@ func (a *Agent) reconcile(ctx context.Context, id volume.ID) (retry time.Duratio
 	}
 	a.obeyNext(ctx, id)
 	s := situation{}
+	if err := a.payOwed(ctx, id); err != nil {
+		return a.failed(id, s, volume.Decision{Verb: volume.Keep}, err)
+	}
 	for range steps {
 		if ctx.Err() != nil {
 			return 0
 		}
 		if !a.gather(id, &s) {
 			a.reports.clear(volumeSubject(id))
+			a.states.forget(id)
 			return 0
 		}
 		if s.in.Disk == nil && s.in.Looked {
 			a.tries.forget(id)
 		}
 		d := volume.Decide(s.in)
+		if d.Verb == volume.Wipe && a.wasGone(id, &s) {
+			a.tellState(ctx, id, &s, 0) // now, as the wipe may take hours
+		}
 		next, err := a.act(ctx, id, &s, d)
 		if ctx.Err() != nil {
 			return 0
 		}
 		if err != nil {
-			return a.failed(id, s, d, err)
+			retry = a.failed(id, s, d, err)
+			return a.tellState(ctx, id, &s, retry)
 		}
 		if next == halt {
 			a.failures.Delete(id)
 			a.metrics.lastReconcile.SetToCurrentTime()
-			return 0
+			return a.tellState(ctx, id, &s, 0)
 		}
 	}
 	a.log.Error("a volume does not settle", "volume", id)
@@ -111,7 +119,18 @@ func (a *Agent) gather(id volume.ID, s *situation) bool {
 		// the disk that was there, which nobody has released.
 		found, known = slot{}, true
 	}
-	s.slot, in.Disk, in.Looked = found, found.disk, known
+	if r := in.Record; r != nil && r.Identity == "" { // damaged; its name is a hash of what is looked for
+		switch {
+		case found.disk != nil:
+			r.Identity, r.Class, r.Entry = found.disk.Identity, found.disk.Class, found.disk.Entry
+		case in.PV != nil:
+			r.Identity, r.Class, r.Entry = in.PV.Identity, last.class, last.name
+		}
+	}
+	s.slot, in.Disk, in.Looked, in.Other = found, found.disk, known, ""
+	if in.Disk == nil {
+		in.Other = a.slots.otherAt(last, id)
+	}
 	if in.Disk == nil && !a.managed(last.class) {
 		return false
 	}
@@ -152,6 +171,9 @@ func (a *Agent) failed(id volume.ID, s situation, d volume.Decision, err error) 
 	var notYet later
 	if errors.As(err, &notYet) {
 		return notYet.wait
+	}
+	if errors.Is(err, errJournal) { // reported once for all
+		return journalPatience/2 + rand.N(journalPatience/2)
 	}
 	n := 0
 	if v, ok := a.failures.Load(id); ok {

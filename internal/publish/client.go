@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -60,7 +61,8 @@ func (c *Client) Node(ctx context.Context) (Node, error) {
 	if hostname == "" {
 		return Node{}, fmt.Errorf("reading node %s: it has no label %s, so no pod could be placed beside its volumes", c.node, corev1.LabelHostname)
 	}
-	return Node{Name: n.Name, UID: string(n.UID), Hostname: hostname, Labels: n.Labels}, nil
+	tainted := slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Key == api.TaintDiskGone })
+	return Node{Name: n.Name, UID: string(n.UID), Hostname: hostname, Labels: n.Labels, Tainted: tainted}, nil
 }
 
 // Create makes a PersistentVolume and returns it as the API server has it.

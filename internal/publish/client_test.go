@@ -252,6 +252,10 @@ func TestNode(t *testing.T) {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
 	only(t, requests(), "GET", "/api/v1/nodes/node-1")
+	node.Spec.Taints = []corev1.Taint{{Key: "other"}, {Key: api.TaintDiskGone, Effect: corev1.TaintEffectNoSchedule}}
+	if got, err := c.Node(t.Context()); err != nil || !got.Tainted {
+		t.Errorf("with the taint: got %+v, %v", got, err)
+	}
 	delete(node.Labels, corev1.LabelHostname)
 	if _, err := c.Node(t.Context()); err == nil || !strings.Contains(err.Error(), corev1.LabelHostname) {
 		t.Errorf("without the label: %v, want an error that names it", err)

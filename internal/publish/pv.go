@@ -23,6 +23,7 @@ type Node struct {
 	UID      string
 	Hostname string            // the value of its label kubernetes.io/hostname, which the scheduler matches
 	Labels   map[string]string // all labels
+	Tainted  bool              // it had api.TaintDiskGone when it was read
 }
 
 // Spec is all that goes into one PersistentVolume.
@@ -165,6 +166,7 @@ func View(pv *corev1.PersistentVolume) (volume.PV, bool) {
 		Released:        pv.Status.Phase == corev1.VolumeReleased,
 		Delete:          pv.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete,
 		Deleting:        pv.DeletionTimestamp != nil,
+		State:           pv.Annotations[api.AnnState],
 		Held:            slices.Contains(pv.Finalizers, api.Finalizer),
 	}
 	if c := pv.Spec.ClaimRef; c != nil {

@@ -45,6 +45,8 @@ func Obey(in Input, c Command) (*Record, error) {
 		return nil, errors.New("its disk is not there, or in two places; mount or connect it under its name first")
 	case IDOf(in.Disk.Identity) != r.ID, r.Identity != "" && in.Disk.Identity != r.Identity:
 		return nil, fmt.Errorf("the disk at %s is %s, not the volume's", in.Disk.Path, in.Disk.Identity)
+	case in.Disk.Copy != "":
+		return nil, fmt.Errorf("%s %s", in.Disk.Path, in.Disk.Copy)
 	case in.PV == nil && !in.Absent || in.PV != nil && in.Answer == "":
 		return nil, errors.New("the API server has not said whether the volume has a PV")
 	case in.PV != nil && in.PV.had():
@@ -78,6 +80,7 @@ func Obey(in Input, c Command) (*Record, error) {
 	}
 	return r.with(Quarantined, func(r *Record) {
 		r.Identity, r.Class, r.Entry = in.Disk.Identity, in.Disk.Class, in.Disk.Entry
+		r.Medium, r.Lost = in.Disk.Medium, ""
 		r.Claim, r.Asked, r.AskedAt = claim, c.Word, c.At
 	}), nil
 }

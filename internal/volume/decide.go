@@ -39,10 +39,9 @@ func decideNew(in Input) Decision {
 		return keep(recordOf(in).with(Published, nil))
 	case in.Disk == nil:
 		return Decision{Verb: Nothing}
-	case in.Disk.Refused != "":
-		return wait(Refused, in.Disk.Refused)
-	case in.Rival != "":
-		return occupied(in)
+	}
+	if no, why := unfit(in); no {
+		return why
 	}
 	return keep(recordOf(in).with(Published, nil))
 }
@@ -55,13 +54,12 @@ func decideClean(in Input) Decision {
 		return keep(in.Record.with(Published, func(r *Record) { r.PV = refOf(in.PV) }))
 	case in.Disk == nil:
 		return Decision{Verb: Nothing}
-	case in.Disk.Refused != "":
-		return wait(Refused, in.Disk.Refused)
-	case in.Rival != "":
-		return occupied(in)
+	}
+	if no, why := unfit(in); no {
+		return why
 	}
 	return keep(in.Record.with(Published, func(r *Record) {
-		r.Class, r.Entry = in.Disk.Class, in.Disk.Entry
+		r.Class, r.Entry, r.Medium = in.Disk.Class, in.Disk.Entry, in.Disk.Medium
 		r.PV, r.Claim, r.Reason, r.Offset = PVRef{}, nil, "", 0
 	}))
 }
@@ -79,6 +77,8 @@ func decidePublished(in Input) Decision {
 		return keep(in.Record.with(Withdrawing, func(r *Record) { r.PV = refOf(pv) }))
 	case in.Record.PV.UID != pv.UID:
 		return keep(in.Record.with(Published, func(r *Record) { r.PV = refOf(pv) }))
+	case in.Disk != nil && in.Disk.Medium != "" && in.Record.Medium != in.Disk.Medium: // no claim has had either
+		return keep(in.Record.with(Published, func(r *Record) { r.Medium = in.Disk.Medium }))
 	}
 	return Decision{Verb: Nothing}
 }
@@ -97,12 +97,11 @@ func decideVanished(in Input) Decision {
 		return keep(in.Record.with(Clean, func(r *Record) { r.PV = PVRef{} }))
 	case in.Disk == nil:
 		return Decision{Verb: Nothing}
+	case in.Disk.Copy != "": // whichever is looked at says nothing of the other
+		return wait(Copied, in.Disk.Copy)
 	case in.Record.PV.UID == "" || in.Disk.Keep:
-		if in.Disk.Refused != "" {
-			return wait(Refused, in.Disk.Refused)
-		}
-		if in.Rival != "" {
-			return occupied(in)
+		if no, why := unfit(in); no {
+			return why
 		}
 		return Decision{Verb: Publish, Record: in.Record.with(Published, func(r *Record) { r.PV.UID = "" })}
 	case in.Disk.Device || in.Empty != nil && !*in.Empty:
@@ -127,7 +126,7 @@ func decideReplaced(in Input) Decision {
 		return remove(pv)
 	case in.Disk == nil && pv.Claim == nil:
 		return Decision{Verb: Nothing}
-	case in.Disk == nil:
+	case in.Disk == nil, in.Disk.Copy != "":
 		return replaced(in)
 	case in.Disk.Keep, !in.Disk.Device && in.Empty != nil && *in.Empty:
 		if pv.Claim != nil {
@@ -182,13 +181,27 @@ func remove(pv *PV) Decision {
 // outdated reports whether an unclaimed PV says something else than the disk.
 func outdated(in Input) bool {
 	return in.PV.Path != in.Disk.Path || in.PV.Class != in.Disk.Class ||
-		in.PV.CapacityBytes != in.Disk.CapacityBytes || in.Disk.Refused != ""
+		in.PV.CapacityBytes != in.Disk.CapacityBytes || in.Disk.Refused != "" || in.Disk.Copy != ""
+}
+
+// unfit reports whether a disk that no claim has must not be published, and what
+// is decided instead.
+func unfit(in Input) (bool, Decision) {
+	switch {
+	case in.Disk.Copy != "":
+		return true, wait(Copied, in.Disk.Copy)
+	case in.Disk.Refused != "":
+		return true, wait(Refused, in.Disk.Refused)
+	case in.Rival != "":
+		return true, occupied(in)
+	}
+	return false, Decision{}
 }
 
 func recordOf(in Input) Record {
 	r := Record{}
 	if in.Disk != nil {
-		r = Record{Identity: in.Disk.Identity, Class: in.Disk.Class, Entry: in.Disk.Entry, Root: in.Disk.Root}
+		r = Record{Identity: in.Disk.Identity, Class: in.Disk.Class, Entry: in.Disk.Entry, Medium: in.Disk.Medium, Root: in.Disk.Root}
 	} else {
 		r = Record{Identity: in.PV.Identity, Class: in.PV.Class}
 	}
@@ -196,7 +209,8 @@ func recordOf(in Input) Record {
 	if in.PV != nil {
 		r.PV = refOf(in.PV)
 		if in.PV.Claim != nil {
-			r.Root = nil // a tenant may have changed it already
+			// A tenant may have changed it already, and may have had another medium.
+			r.Root, r.Medium = nil, ""
 		}
 	}
 	return r
@@ -229,5 +243,8 @@ func quarantine(in Input, reason string) Decision {
 }
 
 func goneMessage(in Input) string {
+	if in.Other != "" {
+		return fmt.Sprintf("the disk %s of PV %s is not there: %q of class %s is another one now, %s, which is not taken for it", in.Record.Identity, in.Record.PV.Name, in.Record.Entry, in.Record.Class, in.Other)
+	}
 	return fmt.Sprintf("the disk %s of PV %s is not there: nothing is mounted or linked at %q of class %s", in.Record.Identity, in.Record.PV.Name, in.Record.Entry, in.Record.Class)
 }

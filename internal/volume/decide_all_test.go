@@ -14,13 +14,14 @@ func everyInput(f func(Input)) {
 	places := []place{
 		{nil, true}, {nil, false}, {goodDisk(), true}, {goodDisk(keeps), true}, {goodDisk(device), true}, {goodDisk(refused), true},
 		{goodDisk(keeps, refused), true}, {goodDisk(device, refused), true}, {goodDisk(moved), true}, {goodDisk(grown), true},
+		{goodDisk(copied), true}, {goodDisk(keeps, copied), true}, {goodDisk(device, copied), true}, {goodDisk(remade), true},
 	}
 	records := []*Record{
-		nil, record(Clean), record(Published), record(Published, noUID), record(Withdrawing), record(Withdrawing, leaves),
+		nil, record(Used, on("wwid:1")), record(Wiping, on("wwid:1")), record(Clean), record(Published), record(Published, noUID), record(Withdrawing), record(Withdrawing, leaves),
 		record(Used), record(Used, func(r *Record) { r.Claim = nil }), record(Used, func(r *Record) { r.PV.Version = "" }),
-		record(Wiping), record(Wiped), record(Quarantined), record("Zapped"),
 		record(Quarantined, asked(Release)), record(Quarantined, asked(Republish)), record(Quarantined, asked(Erase)), record(Quarantined, asked("sell")),
 		record(Wiping, asked(Erase)), record(Wiped, asked(Erase)), record(Returning), record(Returning, noUID), record(Returning, leaves),
+		record(Wiping), record(Wiped), record(Quarantined), record("Zapped"), record(Quarantined, lost), record(Quarantined, lost, illegible), record(Quarantined, lost, func(r *Record) { r.Identity = "" }),
 	}
 	type answer struct {
 		pv     *PV
@@ -95,13 +96,14 @@ func TestEveryDecision(t *testing.T) {
 		}
 		switch d.Verb {
 		case Wipe:
+			require(in.Disk.Copy == "" && (in.Record.Medium == "" || in.Disk.Medium == "" || in.Record.Medium == in.Disk.Medium), "wipes no copy")
 			require(from == Wiping, "wipes only what is recorded to be wiped")
 			require(in.Disk != nil && !in.Disk.Keep, "wipes only a disk that is there and may be wiped")
 			require(record.Asked == "" || in.PV == nil && in.Absent, "wipes for a person only what the API server says has no PV")
 		case Publish:
 			require(from == Published || from == Withdrawing && in.Disk.Keep || from == Returning, "publishes only what is recorded to be clean, or a claim's own")
 			require(from != Returning || d.Record.State == Returning && d.Record.Claim != nil, "gives a claim's data to that claim only")
-			require(in.Disk != nil && in.Disk.Refused == "" && in.Rival == "" && in.PV == nil, "publishes only what may be")
+			require(in.Disk != nil && in.Disk.Refused == "" && in.Disk.Copy == "" && in.Rival == "" && in.PV == nil, "publishes only what may be")
 		case Withdraw:
 			require(in.PV != nil && !in.PV.Deleting, "withdraws only what is there")
 			over := in.PV.Claim != nil && in.PV.Released && (from == Wiped || from == Quarantined)
@@ -115,6 +117,7 @@ func TestEveryDecision(t *testing.T) {
 		case Confirm:
 			require(in.PV == nil && !in.Absent || in.PV != nil && in.Answer == "", "asks only for what it does not know")
 		case Examine:
+			require(in.Disk.Copy == "", "takes nothing from one of several")
 			require(in.Empty == nil && in.Disk != nil && !in.Disk.Device, "examines only a directory, once")
 		case Keep:
 			requireStep(from, in, d.Record, require)
@@ -138,6 +141,7 @@ func requireStep(from State, in Input, to *Record, require func(bool, string)) {
 		require(from == Used && in.PV != nil && in.PV.Claim != nil && in.PV.Released && in.PV.Delete, "wipes only after a release with policy Delete")
 		require(to.PV.UID == in.PV.UID, "records the PV that was seen released")
 		require(in.Disk != nil && !in.Disk.Keep, "wipes only a disk that is there and may be wiped")
+		require(in.Disk.Copy == "", "wipes no copy")
 		require(in.PV.UID == in.Record.PV.UID, "a release of another PV says nothing of the data")
 	}
 	mayKeep := in.Disk != nil && in.Disk.Keep
@@ -148,6 +152,12 @@ func requireStep(from State, in Input, to *Record, require func(bool, string)) {
 	case Wiping:
 		require(to.State == Used || to.State == Quarantined, "only a wipe ends wiping well")
 	case Quarantined:
+		if in.Record.Lost != "" && in.Record.Asked == "" {
+			bound := in.PV != nil && in.PV.Claim != nil && !in.PV.Released && !in.PV.Deleting && in.Answer == in.PV.ResourceVersion && in.Record.Lost == Used
+			harmless := in.PV == nil && in.Absent && in.Disk != nil && (in.Disk.Keep || !in.Disk.Device && in.Empty != nil && *in.Empty)
+			require(to.State == Used && bound || to.State == Clean && harmless, "rebuilds only what is certain")
+			break
+		}
 		want := map[Word]State{Release: Clean, Republish: Returning, Erase: Wiping}[in.Record.Asked]
 		require(in.Record.Asked != "" && (to.State == Quarantined || to.State == want), "only a person ends a quarantine")
 		require(to.State == Quarantined || in.PV == nil && in.Absent && to.PV.UID == "", "a PV from before is gone by then")

@@ -20,6 +20,10 @@ func decideAsked(in Input) Decision {
 		return remove(pv)
 	case in.Disk == nil:
 		return wait(Held, fmt.Sprintf("%s; %s is asked for, and waits for its disk", in.Record.Reason, word))
+	case in.Disk.Copy != "":
+		return wait(Copied, in.Disk.Copy)
+	case onOtherMedium(in):
+		return quarantine(in, fmt.Sprintf("%s; %s was asked for and not done: %s", in.Record.Reason, word, mediumMessage(in)))
 	case word == Erase && in.Disk.Keep:
 		return quarantine(in, fmt.Sprintf("%s; its class became shared or read-only before the wipe that was asked for", in.Record.Reason))
 	}
@@ -48,6 +52,10 @@ func decideAskedWipe(in Input) Decision {
 		return Decision{Verb: Nothing}
 	case in.Disk.Keep:
 		return quarantine(in, "its class became shared or read-only before the wipe that was asked for was done")
+	case in.Disk.Copy != "":
+		return wait(Copied, in.Disk.Copy)
+	case onOtherMedium(in):
+		return quarantine(in, mediumMessage(in))
 	}
 	return Decision{Verb: Wipe, Record: in.Record}
 }
@@ -95,10 +103,11 @@ func decideNotReturned(in Input) Decision {
 		return quarantine(in, fmt.Sprintf("its PV %s was removed before claim %s had it back", r.PV.Name, r.Claim))
 	case in.Disk == nil:
 		return Decision{Verb: Nothing}
-	case in.Disk.Refused != "":
-		return wait(Refused, in.Disk.Refused)
-	case in.Rival != "":
-		return occupied(in)
+	case onOtherMedium(in):
+		return wait(Copied, mediumMessage(in))
+	}
+	if no, why := unfit(in); no {
+		return why
 	}
 	return Decision{Verb: Publish, Record: r}
 }

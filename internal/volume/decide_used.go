@@ -31,6 +31,12 @@ func decideUsed(in Input) Decision {
 		return wait(Gone, goneMessage(in))
 	case in.Disk == nil, pv.Claim == nil: // the claim was taken off on purpose, by the binder or a person
 		return Decision{Verb: Nothing}
+	case in.Disk.Copy != "" && !(in.Disk.Keep && pv.Released && pv.Delete):
+		return wait(Copied, in.Disk.Copy)
+	case pv.Released && pv.Delete && onOtherMedium(in):
+		return quarantine(in, mediumMessage(in))
+	case onOtherMedium(in):
+		return wait(Copied, mediumMessage(in))
 	case pv.Released && pv.Delete:
 		next := Wiping
 		if in.Disk.Keep {
@@ -61,6 +67,19 @@ func restored(in Input) bool {
 // unsure reports whether the PV may be an old form: a cache's first list may be
 // from before what the journal has already seen.
 func unsure(in Input) bool { return in.Answer == "" || in.PV.ResourceVersion != in.Answer }
+
+// onOtherMedium reports whether what is there now cannot be the very bytes that
+// a claim had, although it has their identity. Where the medium then or now is
+// not known, there is no evidence of that.
+func onOtherMedium(in Input) bool {
+	then, now := in.Record.Medium, in.Disk.Medium
+	return !in.Disk.Keep && then != "" && now != "" && then != now
+}
+
+func mediumMessage(in Input) string {
+	return fmt.Sprintf("%s is %s on the device %s, and %s had it on the device %s: it is a copy, or was moved; it is not wiped in the other's stead",
+		in.Disk.Path, in.Disk.Identity, in.Disk.Medium, tenant(in), in.Record.Medium)
+}
 
 // tenant names the last claim of a volume for a message.
 func tenant(in Input) string {
@@ -104,6 +123,10 @@ func decideWiping(in Input) Decision {
 		return Decision{Verb: Nothing}
 	case in.Disk.Keep:
 		return quarantine(in, "its class became shared or read-only before the wipe was done")
+	case in.Disk.Copy != "":
+		return wait(Copied, in.Disk.Copy)
+	case onOtherMedium(in):
+		return quarantine(in, mediumMessage(in))
 	}
 	return Decision{Verb: Wipe, Record: in.Record}
 }
@@ -131,6 +154,9 @@ func decideQuarantined(in Input) Decision {
 	pv := in.PV
 	if in.Record.Asked != "" {
 		return decideAsked(in)
+	}
+	if d, certain := rebuild(in); certain {
+		return d
 	}
 	if pv != nil && (pv.Free() || pv.Deleting && pv.Released) && (pv.Held || !pv.Deleting) {
 		return remove(pv)

@@ -13,6 +13,13 @@ type Disk struct {
 	Root          *disk.Owner // of a directory
 	Keep          bool        // the class is shared or read-only: its data is never wiped
 	Refused       string      // why it must not be published anew; "" when it may
+	// Medium is the identity of the device that it lies on, as a filesystem on a
+	// partition lies on a disk; "" where that is not known, or is itself. A copy
+	// made block by block has the identity, but not the medium.
+	Medium disk.ID
+	// Copy says what else bears this identity at the same time, so that which of
+	// them is the volume cannot be told; "" when nothing does.
+	Copy string
 }
 
 // PV is what the API says of a volume's PersistentVolume.
@@ -26,10 +33,11 @@ type PV struct {
 	Block           bool // volume mode Block
 	CapacityBytes   int64
 	Claim           *Claim
-	Released        bool // its claim is gone
-	Delete          bool // the reclaim policy is Delete
-	Deleting        bool // it has a deletion timestamp
-	Held            bool // Berth's finalizer is on it
+	Released        bool   // its claim is gone
+	Delete          bool   // the reclaim policy is Delete
+	Deleting        bool   // it has a deletion timestamp
+	Held            bool   // Berth's finalizer is on it
+	State           string // the trouble that its annotation tells of; decisions do not rest on it
 }
 
 // Input is all that a decision rests on.
@@ -43,6 +51,7 @@ type Input struct {
 	Answer string  // the PV's resource version as the API server itself has answered it; "" when it was not asked
 	Empty  *bool   // whether the directory is empty; nil: not examined
 	Rival  string  // a PV of another disk that a claim has and that points at the same path
+	Other  disk.ID // the identity of another disk that is where this one was; "" for none
 }
 
 // Verb is what to do next.
@@ -70,6 +79,7 @@ const (
 	Gone     Cause = "Gone"     // a claimed volume's disk is not there
 	Held     Cause = "Held"     // the volume is quarantined
 	Occupied Cause = "Occupied" // another disk's bound PV points at this path
+	Copied   Cause = "Copied"   // something else has the volume's identity, too, or it may be a copy
 )
 
 // Decision is one verb with what it needs.

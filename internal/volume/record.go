@@ -31,6 +31,9 @@ const (
 	Returning   State = "Returning"   // a person gives it back: its PV names the record's claim, whose data it holds, and waits for it
 )
 
+// Illegible is the lost state of a damaged record that does not tell it.
+const Illegible State = "Illegible"
+
 // PVRef names a PersistentVolume. UID is empty until the API server has
 // answered the creation. Version is the resource version it had when the record
 // was made. Leaving says that it was unclaimed and being deleted then, so that
@@ -58,6 +61,7 @@ type Record struct {
 	Class    string      `json:"class"`
 	Entry    string      `json:"entry"` // name in the class's discovery directory
 	State    State       `json:"state"`
+	Medium   disk.ID     `json:"medium,omitempty"` // of the disk when it was published last; see Disk
 	PV       PVRef       `json:"pv"`
 	Claim    *Claim      `json:"claim,omitempty"`    // the last one
 	Root     *disk.Owner `json:"root,omitempty"`     // of a directory, before its first claim
@@ -67,6 +71,7 @@ type Record struct {
 	Reason   string      `json:"reason,omitempty"`   // why it is quarantined
 	Asked    Word        `json:"asked,omitempty"`    // what a person asked for and is not done yet
 	AskedAt  string      `json:"askedAt,omitempty"`  // when, in RFC 3339 with nanoseconds; tells one wipe that was asked for from the next
+	Lost     State       `json:"lost,omitempty"`     // it stands for a damaged record with this state, or Illegible; "" where that cannot be rebuilt
 }
 
 // with returns a copy of the record in another state. What a person asked for is over with the state in which it is done.

@@ -124,7 +124,8 @@ func (r *removal) repeat(d *host.Dir) error {
 // pass what changes under its hands.
 func (r *removal) remove(ctx context.Context, d, top *host.Dir, e host.Entry, depth int, helpers *sync.WaitGroup) error {
 	isDir := e.Dir
-	for range 3 { // a kind that the entry had wrong, a flag, then the removal
+	denied := false
+	for range 4 { // a kind that the entry had wrong, a flag, one that a helper took off, then the removal
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
@@ -149,9 +150,12 @@ func (r *removal) remove(ctx context.Context, d, top *host.Dir, e host.Entry, de
 		case errors.Is(err, unix.EPERM):
 			if cleared, flagErr := r.unprotect(d, e.Name); flagErr != nil {
 				return flagErr
-			} else if !cleared {
+			} else if !cleared && denied {
 				return err
 			}
+			// Not cleared may mean that a helper just was faster: at another name
+			// of the same file, or in the same directory.
+			denied = true
 		case errors.Is(err, unix.EROFS):
 			return fmt.Errorf("%w (%w)", err, host.ErrReadOnly)
 		default:
