@@ -16,7 +16,7 @@ check: ## Check format, vet, staticcheck, generated files, import law and pure t
 test: ## Run every tier of tests: pure, script, root, vm, cluster; as root
 	$(GO) run ./test/tiers
 
-test-faults: ## Run the faults in full: 200 power cuts, a million files to wipe, fuzzing, 55 minutes; as root
+test-faults: ## Run the faults in full: 200 power cuts of the journal, 200 of the agent, a million files to wipe, fuzzing; over an hour; as root
 	BERTH_VM_CUTS=200 BERTH_WIPE_FILES=1000000 $(GO) run ./test/tiers root vm
 	$(GO) run ./test/fuzz
 

@@ -119,6 +119,7 @@ type Agent struct {
 	progressed chan struct{} // the agent may have become ready
 	taintDue   chan struct{} // the node's taint may have to change
 	rescan     chan bool     // true: look at everything again
+	links      linkScans
 	running    sync.WaitGroup
 }
 
@@ -196,6 +197,7 @@ func (a *Agent) configChanged() {
 func (a *Agent) devicesChanged() {
 	if a.onDevices.Load() {
 		a.trigger(false)
+		a.expectLinks()
 	}
 }
 
