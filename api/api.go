@@ -66,6 +66,8 @@ const (
 	ReasonQuarantined     = "Quarantined"
 	ReasonWipeFailed      = "WipeFailed"
 	ReasonWipeWaiting     = "WipeWaiting"
+	ReasonWipeProgress    = "WipeProgress"
+	ReasonWipeStopped     = "WipeStopped"
 	ReasonJournalFailed   = "JournalFailed"
 	ReasonJournalDamaged  = "JournalDamaged"
 	ReasonPublishFailed   = "PublishFailed"

@@ -59,7 +59,8 @@ func TestConfigFields(t *testing.T) {
 				{Key: "example.com/rack", Operator: "In", Values: []string{"r1", "2"}}}}}},
 		{Name: "keys", HostDir: "/mnt/keys", MountDir: "/mnt/keys", VolumeMode: config.Block,
 			AccessMode: config.ReadWriteOnce, NamePattern: "*",
-			WhenGone: config.TaintNode, Wipe: config.Wipe{Method: config.WipeShred, Passes: 2, Timeout: config.DefaultWipeTimeout}},
+			WhenGone: config.TaintNode, Wipe: config.Wipe{Method: config.WipeShred, Passes: 2, Timeout: config.DefaultWipeTimeout,
+				Verify: config.VerifyFull, BytesPerSecond: 200 << 20}},
 	}
 	for i := range got.Classes {
 		got.Classes[i].Line = 0

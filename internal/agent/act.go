@@ -12,6 +12,7 @@ import (
 	"github.com/berth-storage/berth/internal/config"
 	"github.com/berth-storage/berth/internal/publish"
 	"github.com/berth-storage/berth/internal/volume"
+	"github.com/berth-storage/berth/internal/wipe"
 )
 
 // act does what was decided.
@@ -246,6 +247,9 @@ func (a *Agent) wipe(ctx context.Context, id volume.ID, s *situation, r volume.R
 // wipeNow erases a volume, after asking the API server itself once more whether
 // it may.
 func (a *Agent) wipeNow(ctx context.Context, id volume.ID, s *situation, r volume.Record) (step, error) {
+	// From here on the watch stops it: what changes after the answer is not missed.
+	wiping, progress, end := a.wipings.begin(ctx, r)
+	defer end()
 	pv, err := limited(ctx, a, func() (*pvObject, error) { return a.cluster.Get(ctx, r.PV.Name) })
 	if err != nil {
 		return halt, err
@@ -267,7 +271,11 @@ func (a *Agent) wipeNow(ctx context.Context, id volume.ID, s *situation, r volum
 	}
 	started := time.Now()
 	a.metrics.established.begins(id, s)
-	result, err := a.erase(ctx, s, &r)
+	a.running.Go(func() { a.tellProgress(wiping, r, progress) })
+	result, err := a.erase(wiping, s, &r, progress)
+	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(wiping), errStopped) {
+		return a.stopped(ctx, s, &r)
+	}
 	var soon away
 	if err != nil && (ctx.Err() != nil || errors.As(err, &soon)) {
 		return halt, err
@@ -298,7 +306,7 @@ func (a *Agent) wipeNow(ctx context.Context, id volume.ID, s *situation, r volum
 
 // erase does the erasing, as the volume's class wants it. It notes in r how far
 // it has come.
-func (a *Agent) erase(ctx context.Context, s *situation, r *volume.Record) (wipeResult, error) {
+func (a *Agent) erase(ctx context.Context, s *situation, r *volume.Record, progress *wipe.Progress) (wipeResult, error) {
 	if wantsJob(s.slot) {
 		return a.eraseInJob(ctx, s, r)
 	}
@@ -312,7 +320,7 @@ func (a *Agent) erase(ctx context.Context, s *situation, r *volume.Record) (wipe
 	}
 	pv, id := r.PV.Name, r.ID
 	return a.machine.Wipe(ctx, s.slot.class, wipeJob{
-		Entry: s.slot.entry, Identity: r.Identity, Root: r.Root, Offset: r.Offset,
+		Entry: s.slot.entry, Identity: r.Identity, Root: r.Root, Offset: r.Offset, Progress: progress,
 		Reached: func(offset int64) error {
 			r.Offset = offset
 			return a.keep(*r)

@@ -99,6 +99,7 @@ type Agent struct {
 	states    *toldStates
 	turns     *turns
 	tries     *tries
+	wipings   wipings
 	commands  commands
 	// jobs returns the client for Jobs, which is made when a class first wants
 	// one: most agents never do.
@@ -119,6 +120,7 @@ type Agent struct {
 	progressed chan struct{} // the agent may have become ready
 	taintDue   chan struct{} // the node's taint may have to change
 	rescan     chan bool     // true: look at everything again
+	links      linkScans
 	running    sync.WaitGroup
 }
 
@@ -196,6 +198,7 @@ func (a *Agent) configChanged() {
 func (a *Agent) devicesChanged() {
 	if a.onDevices.Load() {
 		a.trigger(false)
+		a.expectLinks()
 	}
 }
 

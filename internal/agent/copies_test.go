@@ -104,8 +104,9 @@ func TestCopyHoldsTheWipe(t *testing.T) {
 		stop()
 		a, stop = w.start(t, 0, false) // which remembers nothing of it
 		settle()
+		// Whether the wipe is noted depends on which entry was looked at first; that
+		// it is not done does not.
 		wantNames(t, w, "a Released")
-		wantState(t, w, volume.IDOf("fs:1:/"), volume.Used)
 		wantSays(t, a, 1, "IdentityCopied")
 		w.do(func() {
 			if len(w.wipes) > 0 {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/internal/config"
+	"github.com/berth-storage/berth/internal/publish"
 )
 
 var testClass = config.Class{Name: "fast", HostDir: "/mnt/disks", MountDir: "/mnt/disks", VolumeMode: config.Filesystem, AccessMode: config.ReadWriteOnce, NamePattern: "*", Wipe: config.DefaultWipe}
@@ -316,4 +317,8 @@ func TestCrashConverges(t *testing.T) {
 			t.Logf("killed %d times, a device held back %d times", kills, held)
 		})
 	}
+}
+
+func testNode() publish.Node {
+	return publish.Node{Name: "node-1", UID: "node-uid", Hostname: "host-1"}
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -24,6 +25,7 @@ import (
 	"github.com/berth-storage/berth/internal/disk"
 	"github.com/berth-storage/berth/internal/publish"
 	"github.com/berth-storage/berth/internal/volume"
+	"github.com/berth-storage/berth/internal/wipe"
 )
 
 // errDead is what every call returns in a process that has been killed.
@@ -193,7 +195,7 @@ func (p *process) Disk(e entry) string {
 	return e.Name
 }
 
-func (p *process) Wipe(_ context.Context, _ config.Class, w wipeJob) (wipeResult, error) {
+func (p *process) Wipe(ctx context.Context, _ config.Class, w wipeJob) (wipeResult, error) {
 	p.w.mu.Lock()
 	p.w.wipes = append(p.w.wipes, w.Entry.Name)
 	p.w.mu.Unlock()
@@ -204,9 +206,19 @@ func (p *process) Wipe(_ context.Context, _ config.Class, w wipeJob) (wipeResult
 		}
 		d.bytes = d.bytes[:len(d.bytes)/2]
 		if d.wiping != nil {
+			w.Progress.Set(wipe.Stand{Phase: wipe.PhaseErase, Since: time.Now()})
+			if w.Entry.Kind == kindDevice {
+				w.Progress.Set(wipe.Stand{Phase: wipe.PhaseErase, Since: time.Now().Add(-time.Minute), Done: 6 << 30, Total: 60 << 30})
+			}
 			p.w.mu.Unlock()
-			<-d.wiping
+			select {
+			case <-d.wiping:
+			case <-ctx.Done():
+			}
 			p.w.mu.Lock()
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 		}
 		return d.unwiped
 	}
@@ -383,8 +395,4 @@ func (w *world) edit(name string, change func(*corev1.PersistentVolume)) {
 	pv := w.pvs[name].DeepCopy()
 	change(pv)
 	w.store(pv)
-}
-
-func testNode() publish.Node {
-	return publish.Node{Name: "node-1", UID: "node-uid", Hostname: "host-1"}
 }

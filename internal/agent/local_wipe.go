@@ -30,7 +30,7 @@ func (localMachine) Wipe(ctx context.Context, c config.Class, w wipeJob) (wipeRe
 		return wipeResult{}, err
 	}
 	defer t.Shut()
-	var o wipe.ContentsOptions
+	o := wipe.ContentsOptions{Progress: w.Progress}
 	if w.Root != nil {
 		o.Owner = *w.Root
 	}
@@ -47,6 +47,7 @@ var wipeMethods = map[config.WipeMethod]wipe.Method{
 	config.WipeZero:       wipe.MethodZero,
 	config.WipeShred:      wipe.MethodShred,
 	config.WipeSignatures: wipe.MethodSignatures,
+	config.WipeNVMeFormat: wipe.MethodFormat,
 }
 
 func wipeDevice(ctx context.Context, c config.Class, w wipeJob, device string) (wipeResult, error) {
@@ -63,7 +64,12 @@ func wipeDevice(ctx context.Context, c config.Class, w wipeJob, device string) (
 	if b.Size() != w.Entry.SizeBytes {
 		from = 0 // it counts the passes over a device of that size
 	}
-	r, err := wipe.Block(ctx, b, wipe.BlockOptions{Method: method, Passes: c.Wipe.Passes, From: from, Checkpoint: w.Reached})
+	o := wipe.BlockOptions{Method: method, Passes: c.Wipe.Passes, Checkpoint: w.Reached, Full: c.Wipe.Verify == config.VerifyFull,
+		BytesPerSecond: c.Wipe.BytesPerSecond, Progress: w.Progress}
+	if o.From = from; !o.Full { // nor does it go on with a full reading back
+		o.From = min(from, o.Total(b.Size()))
+	}
+	r, err := wipe.Block(ctx, b, o)
 	return wipeResult{Method: string(r.Method), Bytes: r.Bytes}, err
 }
 
@@ -74,16 +80,19 @@ const methodCommand = "command"
 // the path in the discovery directory.
 func runCommand(ctx context.Context, c config.Class, w wipeJob, path, device string) (wipeResult, error) {
 	prove := proveDevice(c, w)
-	err := host.RunOnBlock(ctx, device, func(fd int) error {
-		if err := prove(fd); err != nil {
-			return err
-		}
-		return leadsTo(path, fd)
-	}, host.Command{
+	command := host.Command{
 		Args:    c.Wipe.Command,
 		Env:     []string{api.EnvDevice + "=" + path, api.EnvIdentity + "=" + string(w.Identity)},
 		Timeout: c.Wipe.Timeout,
 		Output:  w.Output,
+	}
+	err := host.AtIOPriority(host.IdlePriority, func() error {
+		return host.RunOnBlock(ctx, device, func(fd int) error {
+			if err := prove(fd); err != nil {
+				return err
+			}
+			return leadsTo(path, fd)
+		}, command)
 	})
 	return wipeResult{Method: methodCommand}, err
 }

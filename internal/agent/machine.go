@@ -6,6 +6,7 @@ import (
 	"github.com/berth-storage/berth/internal/config"
 	"github.com/berth-storage/berth/internal/disk"
 	"github.com/berth-storage/berth/internal/volume"
+	"github.com/berth-storage/berth/internal/wipe"
 )
 
 // kind is what an entry of a discovery directory looks like from outside.
@@ -71,13 +72,15 @@ type wipeJob struct {
 	// Reached is called now and then with how far this one has come, in bytes
 	// over all passes.
 	Reached func(offset int64) error
+	// Progress is told how far this one is at any moment, where the machine knows.
+	Progress *wipe.Progress
 	// Output gets each line that a command prints.
 	Output func(line string)
 }
 
 // wipeResult is what a wipe did.
 type wipeResult struct {
-	Method  string // contents, discard, zero, shred, signatures or command
+	Method  string // contents, discard, zero, shred, format, signatures or command
 	Entries int64
 	Bytes   int64
 }

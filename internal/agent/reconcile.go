@@ -198,6 +198,8 @@ func (a *Agent) failed(id volume.ID, s situation, d volume.Decision, err error) 
 
 // pvChanged is called when the PV of a volume has come, gone or changed.
 func (a *Agent) pvChanged(id volume.ID) {
+	pvs, _, _ := a.store.Get(id)
+	a.wipings.seen(id, pvs)
 	a.volumes.kick(id)
 	r, ok := a.journal.Get(id)
 	if !ok {

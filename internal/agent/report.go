@@ -172,7 +172,7 @@ func (a *Agent) kubeEvent(e event) *corev1.Event {
 // eventType says whether an event with a reason tells of trouble.
 func eventType(reason string) string {
 	switch reason {
-	case api.ReasonDiskBack, api.ReasonCommanded:
+	case api.ReasonDiskBack, api.ReasonCommanded, api.ReasonWipeProgress, api.ReasonWipeStopped:
 		return corev1.EventTypeNormal
 	}
 	return corev1.EventTypeWarning

@@ -19,12 +19,12 @@ func TestExampleIsWhatItSays(t *testing.T) {
 		Classes: []Class{
 			{Name: "fast", HostDir: "/mnt/disks", MountDir: "/mnt/disks", VolumeMode: Filesystem, AccessMode: ReadWriteOnce, FSType: "ext4", NamePattern: "*", WhenGone: Report, Wipe: DefaultWipe, Line: 14},
 			{Name: "raw", HostDir: "/mnt/raw", MountDir: "/mnt/raw", VolumeMode: Block, AccessMode: ReadWriteOnce, NamePattern: "nvme*, sd?", WhenGone: TaintNode,
-				Wipe: Wipe{Method: WipeShred, Passes: 2, Timeout: DefaultWipeTimeout}, Line: 25},
-			{Name: "vault", HostDir: "/mnt/vault", MountDir: "/mnt/vault", VolumeMode: Block, AccessMode: ReadWriteOnce, NamePattern: "*", WhenGone: Report, Line: 40,
+				Wipe: Wipe{Method: WipeShred, Passes: 2, Timeout: DefaultWipeTimeout, Verify: VerifyFull, BytesPerSecond: 200 << 20}, Line: 25},
+			{Name: "vault", HostDir: "/mnt/vault", MountDir: "/mnt/vault", VolumeMode: Block, AccessMode: ReadWriteOnce, NamePattern: "*", WhenGone: Report, Line: 45,
 				Wipe:     Wipe{Method: WipeCommand, Passes: 1, Command: []string{"/usr/local/bin/erase", "--twice"}, Timeout: 2 * time.Hour, Job: true},
 				Selector: []SelectorTerm{{MatchExpressions: []Requirement{{Key: "example.com/rack", Operator: "In", Values: []string{"r1"}}}}}},
-			{Name: "scratch", HostDir: "/mnt/shared", MountDir: "/mnt/shared", VolumeMode: Filesystem, AccessMode: ReadWriteMany, NamePattern: "*", WhenGone: Report, Wipe: DefaultWipe, Shared: true, Line: 54},
-			{Name: "datasets", HostDir: "/mnt/datasets", MountDir: "/mnt/datasets", VolumeMode: Filesystem, AccessMode: ReadOnlyMany, NamePattern: "*", WhenGone: Report, Wipe: DefaultWipe, ReadOnly: true, Line: 61},
+			{Name: "scratch", HostDir: "/mnt/shared", MountDir: "/mnt/shared", VolumeMode: Filesystem, AccessMode: ReadWriteMany, NamePattern: "*", WhenGone: Report, Wipe: DefaultWipe, Shared: true, Line: 59},
+			{Name: "datasets", HostDir: "/mnt/datasets", MountDir: "/mnt/datasets", VolumeMode: Filesystem, AccessMode: ReadOnlyMany, NamePattern: "*", WhenGone: Report, Wipe: DefaultWipe, ReadOnly: true, Line: 66},
 		},
 		NodeLabels:     []string{"topology.kubernetes.io/zone"},
 		Labels:         map[string]string{"team": "storage"},
@@ -165,7 +165,7 @@ func TestMissingClasses(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	want := `agent.yaml:14: classes[0].name: no StorageClass "fast"; the cluster has: faster, raw, scratch, vault; did you mean "faster"?
-agent.yaml:61: classes[4].name: no StorageClass "datasets"; the cluster has: faster, raw, scratch, vault`
+agent.yaml:66: classes[4].name: no StorageClass "datasets"; the cluster has: faster, raw, scratch, vault`
 	if err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}

@@ -171,6 +171,8 @@ func (w *world) restore() {
 	if w.backup != nil {
 		pv := *w.backup
 		w.pv, w.written = &pv, true
+		// Somebody has said that a claim of that name may have the data.
+		w.handed = w.handed || w.journal != nil && w.journal.State == Returning && pv.had()
 	}
 	w.relist()
 	w.readable = true

@@ -151,6 +151,27 @@ func TestDeepSubvolume(t *testing.T) {
 	empty(t, volume)
 }
 
+// TestSparseFiles: files larger than the filesystem go, and take no time for
+// what is not there.
+func TestSparseFiles(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			volume := hosttest.NewFS(t, kind, hosttest.MinFS)
+			for n := range 20 {
+				path := write(t, filepath.Join(volume, fmt.Sprint(n)), "begin")
+				must(t, os.Truncate(path, 2<<40))
+				f, err := os.OpenFile(path, os.O_WRONLY, 0)
+				must(t, err)
+				_, err = f.WriteAt([]byte("middle"), 1<<40)
+				must(t, errors.Join(err, f.Close()))
+			}
+			_, err := wipeAt(t, volume, wipe.ContentsOptions{})
+			must(t, err)
+			empty(t, volume)
+		})
+	}
+}
+
 // TestFullFilesystem: no room for anything, in data nor inodes.
 func TestFullFilesystem(t *testing.T) {
 	for _, kind := range kinds {

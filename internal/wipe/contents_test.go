@@ -54,7 +54,7 @@ func TestContentsCrash(t *testing.T) {
 			wiped(t, volume, precious)
 		}
 	}
-	for _, name := range []string{"ReadOnly", "NestedMounts", "Unprotect", "Open", "Rewind", "Next", "Unlink", "Rmdir", "Move",
+	for _, name := range []string{"ReadOnly", "NestedMounts", "Held", "Unprotect", "Open", "Rewind", "Next", "Unlink", "Rmdir", "Move",
 		"Xattrs", "RemoveXattr", "SetOwner", "Sync", "Owner"} {
 		if !named[name] {
 			t.Errorf("never killed at %s", name)
@@ -65,7 +65,7 @@ func TestContentsCrash(t *testing.T) {
 // TestContentsFaults: a failing call ends the wipe with its error, never with
 // a volume taken for wiped.
 func TestContentsFaults(t *testing.T) {
-	for _, name := range []string{"ReadOnly", "NestedMounts", "Unprotect", "Open", "Rewind", "Next", "Unlink", "Rmdir", "Xattrs",
+	for _, name := range []string{"ReadOnly", "NestedMounts", "Held", "Unprotect", "Open", "Rewind", "Next", "Unlink", "Rmdir", "Xattrs",
 		"RemoveXattr", "SetOwner", "Sync", "Owner"} {
 		t.Run(name, func(t *testing.T) {
 			volume, _ := plant(t, deeper)
