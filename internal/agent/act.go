@@ -57,6 +57,8 @@ func (a *Agent) act(ctx context.Context, id volume.ID, s *situation, d volume.De
 		}
 		s.in.Empty = &empty
 		return goOn, nil
+	case volume.SetMark:
+		return goOn, a.mark(ctx, s, *d.Record)
 	case volume.Publish:
 		return a.publish(ctx, s, *d.Record)
 	case volume.Withdraw:
@@ -297,6 +299,8 @@ func (a *Agent) wipeNow(ctx context.Context, id volume.ID, s *situation, r volum
 		"entries", result.Entries, "bytes", result.Bytes, "seconds", time.Since(started).Seconds())
 	r.State, r.Offset, r.OffsetOf = volume.Wiped, 0, ""
 	a.judgeAnew(s.slot)
+	a.slots.remark(s.slot.entry.key(), r.Identity, func(d *volume.Disk) { d.Mark = nil })
+	r.Mark, r.MarkBefore = "", ""
 	return goOn, a.keep(r)
 }
 

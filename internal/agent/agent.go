@@ -112,6 +112,7 @@ type Agent struct {
 	ready      atomic.Bool // see notReady
 	onDevices  atomic.Bool // an entry may be, or lead to, a block device
 	failures   sync.Map    // volume.ID → how often in a row an action failed
+	unmarked   sync.Map    // volume.ID → it was said that it goes without a mark
 	owed       sync.Map    // volume.ID → volume.Record: see put
 	requests   chan struct{}
 	notes      chan struct{} // one place: for journal writes that nothing waits for

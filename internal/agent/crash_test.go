@@ -19,6 +19,7 @@ import (
 
 	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/internal/config"
+	"github.com/berth-storage/berth/internal/publish"
 )
 
 var testClass = config.Class{Name: "fast", HostDir: "/mnt/disks", MountDir: "/mnt/disks", VolumeMode: config.Filesystem, AccessMode: config.ReadWriteOnce, NamePattern: "*", Wipe: config.DefaultWipe}
@@ -168,7 +169,8 @@ func (w *world) state() string {
 		fmt.Fprintf(&b, "%s %s %s deleting=%v finalizers=%v\n", name, pv.Spec.Local.Path, pv.Status.Phase, pv.DeletionTimestamp != nil, pv.Finalizers)
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.disks)) {
-		fmt.Fprintf(&b, "disk %s %q\n", name, w.disks[name].bytes)
+		d := w.disks[name]
+		fmt.Fprintf(&b, "disk %s %q marked=%v\n", name, d.bytes, d.mark != nil)
 	}
 	for _, id := range slices.Sorted(maps.Keys(w.records)) {
 		fmt.Fprintf(&b, "record %s %s %s\n", w.records[id].Entry, w.records[id].State, w.records[id].PV.Name)
@@ -315,4 +317,8 @@ func TestCrashConverges(t *testing.T) {
 			t.Logf("killed %d times, a device held back %d times", kills, held)
 		})
 	}
+}
+
+func testNode() publish.Node {
+	return publish.Node{Name: "node-1", UID: "node-uid", Hostname: "host-1"}
 }

@@ -66,7 +66,9 @@ type fakeDisk struct {
 	identity disk.ID
 	device   bool
 	major    int    // its number as a device
-	bytes    string // the marks that tenants have left
+	bytes    string // what tenants have left
+	mark     []byte // its mark
+	noMark   error  // why none can be written
 	plain    bool   // nothing is mounted on it
 	hang     chan struct{}
 	size     int64         // 0 for 1 GiB
@@ -178,21 +180,10 @@ func (p *process) Inspect(c config.Class, e entry) (out *volume.Disk, problem st
 		}
 		out = &volume.Disk{Identity: d.identity, Class: c.Name, Entry: e.Name, Path: c.HostDir + "/" + e.Name,
 			Device: d.device, CapacityBytes: cmp.Or(d.size, 1<<30), Refused: d.refused, Medium: d.medium, Keep: c.ReadOnly || c.Shared}
+		d.readMark(out)
 		return nil
 	})
 	return out, problem, err
-}
-
-func (p *process) Empty(_ config.Class, e entry, id disk.ID) (empty bool, err error) {
-	err = p.step("examine "+e.Name, func() error {
-		d := p.w.disks[e.Name]
-		if d == nil || d.identity != id {
-			return errors.New("another disk")
-		}
-		empty = d.bytes == ""
-		return nil
-	})
-	return empty, err
 }
 
 func (p *process) Disk(e entry) string {
@@ -239,13 +230,14 @@ func (p *process) Wipe(ctx context.Context, _ config.Class, w wipeJob) (wipeResu
 			return wipeResult{}, err
 		}
 	}
-	return wipeResult{}, p.step("wipe "+w.Entry.Name+" ends", func() error {
+	err := p.step("wipe "+w.Entry.Name+" ends", func() error {
 		if err := half(); err != nil {
 			return err
 		}
 		p.w.disks[w.Entry.Name].bytes, p.w.disks[w.Entry.Name].refused = "", ""
 		return nil
 	})
+	return wipeResult{}, p.unmark(w.Entry, err)
 }
 
 // Journal.
@@ -403,8 +395,4 @@ func (w *world) edit(name string, change func(*corev1.PersistentVolume)) {
 	pv := w.pvs[name].DeepCopy()
 	change(pv)
 	w.store(pv)
-}
-
-func testNode() publish.Node {
-	return publish.Node{Name: "node-1", UID: "node-uid", Hostname: "host-1"}
 }

@@ -170,6 +170,9 @@ func inspectMount(c config.Class, e entry) (*volume.Disk, string, error) {
 		return nil, "", err
 	}
 	d.Root = &owner
+	if err := readMark(fd, c, m, d); err != nil {
+		return nil, "", err
+	}
 	if m.ReadOnly && !d.Keep {
 		d.Refused = "is mounted read-only; mount it read-write, or give it a class with readOnly: true"
 	}

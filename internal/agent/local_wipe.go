@@ -35,6 +35,9 @@ func (localMachine) Wipe(ctx context.Context, c config.Class, w wipeJob) (wipeRe
 		o.Owner = *w.Root
 	}
 	r, err := wipe.Contents(ctx, t, o)
+	if err == nil {
+		err = unmark(t)
+	}
 	return wipeResult{Method: string(r.Method), Entries: r.Entries}, err
 }
 

@@ -54,8 +54,12 @@ type machine interface {
 	// Disk names the physical disk behind an entry: entries with the same answer
 	// slow each other down. It reads sysfs, and never waits for the disk.
 	Disk(e entry) string
+	// Mark writes a mark on the directory behind an entry, after proving through
+	// the open descriptor that it has this identity. Once a durable one is written
+	// it survives a power cut.
+	Mark(class config.Class, e entry, identity disk.ID, text []byte, durable bool) error
 	// Wipe erases and verifies the disk behind an entry, after proving through
-	// the open descriptor that it has this identity.
+	// the open descriptor that it has this identity, and takes its mark off.
 	Wipe(ctx context.Context, class config.Class, w wipeJob) (wipeResult, error)
 }
 

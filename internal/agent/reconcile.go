@@ -17,7 +17,7 @@ import (
 )
 
 // steps bounds how often one volume is decided on in a row. A volume's longest
-// way, from released to published anew, takes nine.
+// way, from released to published anew, takes ten.
 const steps = 20
 
 // Retries wait twice as long each time, up to these. The API server's is short,
@@ -98,7 +98,7 @@ type situation struct {
 // not to be managed: its class is not in the configuration.
 func (a *Agent) gather(id volume.ID, s *situation) bool {
 	in := &s.in
-	in.Record = nil
+	in.Record, in.Node, in.Token = nil, a.node.Name, token()
 	if r, ok := a.journal.Get(id); ok {
 		if unknown(r.Identity) {
 			return false // its PV is worked on under the PV's name

@@ -175,3 +175,13 @@ func TestDecideOnceAsked(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) { checkDecision(t, c.in, c.want) })
 	}
 }
+
+// TestReturningAndAnOldRelease: a restored database may bring back the PV of an
+// earlier claim of the same name, whose release is not the present data's.
+func TestReturningAndAnOldRelease(t *testing.T) {
+	old := released(otherUID, func(p *PV) { p.Claim = &Claim{Namespace: claimA.Namespace, Name: claimA.Name, UID: "earlier"} })
+	d := Decide(Input{Disk: goodDisk(), Looked: true, Record: record(Returning, noUID), PV: old, Answer: old.ResourceVersion})
+	if d.Verb != Keep || d.Record.State != Quarantined {
+		t.Errorf("decided %s %+v", d.Verb, d.Record)
+	}
+}

@@ -32,6 +32,6 @@ func (w *world) command(tally map[string]int) {
 	case Release: // and so says that the bytes may be seen
 		w.handed = true
 	case Erase:
-		w.mayWipe[w.mark] = true
+		w.mayWipe[w.data] = true
 	}
 }

@@ -5,6 +5,9 @@ import "fmt"
 // Decide says what to do next with a volume. It is pure: it is the only place
 // where it is decided whether a volume is published, withdrawn or wiped.
 func Decide(in Input) Decision {
+	if d, decided := decideMark(in); decided {
+		return d
+	}
 	if in.Record == nil {
 		return decideNew(in)
 	}
@@ -43,7 +46,10 @@ func decideNew(in Input) Decision {
 	if no, why := unfit(in); no {
 		return why
 	}
-	return keep(recordOf(in).with(Published, nil))
+	if in.Disk.Markable && in.Empty == nil {
+		return Decision{Verb: Examine}
+	}
+	return keep(recordOf(in).with(Published, func(r *Record) { r.offer(in) }))
 }
 
 func decideClean(in Input) Decision {
@@ -58,9 +64,13 @@ func decideClean(in Input) Decision {
 	if no, why := unfit(in); no {
 		return why
 	}
+	if in.Disk.Markable && in.Empty == nil {
+		return Decision{Verb: Examine}
+	}
 	return keep(in.Record.with(Published, func(r *Record) {
 		r.Class, r.Entry, r.Medium = in.Disk.Class, in.Disk.Entry, in.Disk.Medium
 		r.PV, r.Claim, r.Reason, r.Offset = PVRef{}, nil, "", 0
+		r.offer(in)
 	}))
 }
 
@@ -102,6 +112,9 @@ func decideVanished(in Input) Decision {
 	case in.Record.PV.UID == "" || in.Disk.Keep:
 		if no, why := unfit(in); no {
 			return why
+		}
+		if d, decided := decideBare(in); decided {
+			return d
 		}
 		return Decision{Verb: Publish, Record: in.Record.with(Published, func(r *Record) { r.PV.UID = "" })}
 	case in.Disk.Device || in.Empty != nil && !*in.Empty:
@@ -201,7 +214,7 @@ func unfit(in Input) (bool, Decision) {
 func recordOf(in Input) Record {
 	r := Record{}
 	if in.Disk != nil {
-		r = Record{Identity: in.Disk.Identity, Class: in.Disk.Class, Entry: in.Disk.Entry, Medium: in.Disk.Medium, Root: in.Disk.Root}
+		r = Record{Identity: in.Disk.Identity, Class: in.Disk.Class, Entry: in.Disk.Entry, Medium: in.Disk.Medium, Root: in.Disk.Root, Mark: in.Disk.markID(in.Token)}
 	} else {
 		r = Record{Identity: in.PV.Identity, Class: in.PV.Class}
 	}
@@ -225,6 +238,7 @@ func used(in Input) Decision {
 		if in.PV.Claim != nil {
 			r.Claim = in.PV.Claim
 		}
+		r.renew(in)
 	}))
 }
 

@@ -76,6 +76,10 @@ func decideReturning(in Input) Decision {
 		return quarantine(in, fmt.Sprintf("its PV %s was replaced by another before claim %s had it back", pv.Name, r.Claim))
 	case !r.returnsTo(pv.Claim):
 		return quarantine(in, fmt.Sprintf("its PV %s is not for claim %s, which was to have it back", pv.Name, r.Claim))
+	case pv.Released && r.PV.UID == "":
+		// Of an earlier claim of the same name, as after restoring the cluster's
+		// database: its release says nothing of the data.
+		return quarantine(in, fmt.Sprintf("its PV %s was released by claim %s without having been seen to return its data", pv.Name, r.Claim))
 	case !pv.Free():
 		return used(in)
 	case r.PV.Leaving && !pv.Deleting && !misplaced && in.Disk != nil: // it is back

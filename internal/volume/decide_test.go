@@ -68,7 +68,7 @@ func unheld(p *PV)        { p.Held = false }
 func otherUID(p *PV)      { p.UID = "u2" }
 func stale(p *PV)         { p.ResourceVersion = "5" }
 func ofClaimB(p *PV)      { p.Claim = &claimB }
-func keeps(d *Disk)       { d.Keep = true }
+func keeps(d *Disk)       { d.Keep, d.Markable = true, false }
 func refused(d *Disk)     { d.Refused = "is mounted read-only" }
 func device(d *Disk)      { d.Device, d.Root = true, nil }
 func moved(d *Disk)       { d.Entry, d.Path = "d9", "/mnt/disks/d9" }
@@ -78,6 +78,7 @@ func remade(d *Disk)      { d.Medium = "wwid:2" }
 func lost(r *Record)      { r.Lost, r.PV, r.Class, r.Entry = Used, PVRef{}, "", "" }
 func illegible(r *Record) { r.Lost = Illegible }
 func noUID(r *Record)     { r.PV.UID, r.PV.Version = "", "" }
+func bare(r *Record)      { r.Bare = true }
 func leaves(r *Record) {
 	r.PV.Leaving = true
 }
@@ -137,6 +138,10 @@ func TestDecide(t *testing.T) {
 		{"to be published, refused meanwhile", Input{Disk: goodDisk(refused), Record: record(Published, noUID)}, wait(Refused)},
 		{"to be published, place taken meanwhile", Input{Disk: goodDisk(), Record: record(Published, noUID), Rival: "pv0"}, wait(Occupied)},
 		{"to be published, disk gone meanwhile", Input{Looked: true, Record: record(Published, noUID)}, do(Nothing)},
+		{"to be published, empty so far", Input{Disk: goodDisk(), Record: record(Published, noUID, bare)}, do(Examine)},
+		{"to be published, still empty", Input{Disk: goodDisk(), Record: record(Published, noUID, bare), Empty: &yes}, do(Publish)},
+		{"to be published, not empty any more", Input{Disk: goodDisk(), Record: record(Published, noUID, bare), Empty: &no}, do(Confirm)},
+		{"PV gone before it was noted, not empty any more", Input{Disk: goodDisk(), Record: record(Published, noUID, bare), Empty: &no, Absent: true}, keep(Quarantined)},
 		{"just published", Input{Disk: goodDisk(), Record: record(Published, noUID), PV: available()}, keep(Published)},
 		{"published", Input{Disk: goodDisk(), Record: record(Published), PV: available()}, do(Nothing)},
 		{"published, directory not readable", Input{Record: record(Published), PV: available()}, do(Nothing)},

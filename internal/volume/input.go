@@ -12,6 +12,8 @@ type Disk struct {
 	CapacityBytes int64
 	Root          *disk.Owner // of a directory
 	Keep          bool        // the class is shared or read-only: its data is never wiped
+	Mark          *Mark       // what the directory says of itself; nil: nothing
+	Markable      bool        // a mark may be written on it
 	Refused       string      // why it must not be published anew; "" when it may
 	// Medium is the identity of the device that it lies on, as a filesystem on a
 	// partition lies on a disk; "" where that is not known, or is itself. A copy
@@ -50,6 +52,8 @@ type Input struct {
 	Left   string  // the UID of a PV whose end was watched while no claim had it; "" for none
 	Answer string  // the PV's resource version as the API server itself has answered it; "" when it was not asked
 	Empty  *bool   // whether the directory is empty; nil: not examined
+	Node   string  // the node's name
+	Token  string  // what the mark of an offer that begins now is called; another one each time
 	Rival  string  // a PV of another disk that a claim has and that points at the same path
 	Other  disk.ID // the identity of another disk that is where this one was; "" for none
 }
@@ -64,6 +68,7 @@ const (
 	Keep     Verb = "Keep"     // write Record to the journal
 	Confirm  Verb = "Confirm"  // ask the API server itself for the PV
 	Examine  Verb = "Examine"  // see whether the directory is empty
+	SetMark  Verb = "SetMark"  // write the record's mark on the disk
 	Publish  Verb = "Publish"  // create the PV named in the record
 	Withdraw Verb = "Withdraw" // delete the PV, as it was seen
 	LetGo    Verb = "LetGo"    // take Berth's finalizer off the PV

@@ -68,10 +68,15 @@ type Record struct {
 	Offset   int64       `json:"offset,omitempty"`   // how far the wipe of a block device has come, in bytes over all its passes
 	OffsetOf string      `json:"offsetOf,omitempty"` // which wipe that is
 	Job      string      `json:"job,omitempty"`      // name of the PV whose Job was begun to wipe it, until that is removed
+	Mark     string      `json:"mark,omitempty"`     // ID of the mark that it bears, or that is to be written; "" once it is wiped
+	Bare     bool        `json:"bare,omitempty"`     // the directory was empty when the PV that is about to be created was decided on
 	Reason   string      `json:"reason,omitempty"`   // why it is quarantined
 	Asked    Word        `json:"asked,omitempty"`    // what a person asked for and is not done yet
 	AskedAt  string      `json:"askedAt,omitempty"`  // when, in RFC 3339 with nanoseconds; tells one wipe that was asked for from the next
 	Lost     State       `json:"lost,omitempty"`     // it stands for a damaged record with this state, or Illegible; "" where that cannot be rebuilt
+	// MarkBefore is the ID of the mark that it may still bear while it is about to
+	// be published.
+	MarkBefore string `json:"markBefore,omitempty"`
 }
 
 // with returns a copy of the record in another state. What a person asked for is over with the state in which it is done.

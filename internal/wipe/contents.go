@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -181,9 +180,9 @@ func reset(t tree, d *host.Dir, o disk.Owner) error {
 }
 
 // keptXattr says whether an extended attribute is the machine's or Berth's,
-// not the tenant's.
+// not the tenant's. Berth's mark stays until the wipe is verified.
 func keptXattr(name string) bool {
-	return name == "security.selinux" || strings.HasPrefix(name, "trusted.berth")
+	return name == "security.selinux" || name == disk.MarkXattr
 }
 
 // gone says whether the entry is not there any more.

@@ -57,7 +57,7 @@ func TestRootAsBefore(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			volume := hosttest.NewFS(t, kind, hosttest.MinFS)
 			must(t, os.Chown(volume, 1234, 1234))
-			for _, name := range []string{"user.tenant", "trusted.tenant", "trusted.berth.id", "security.selinux"} {
+			for _, name := range []string{"user.tenant", "trusted.tenant", "trusted.berth", "trusted.berth.id", "security.selinux"} {
 				must(t, unix.Setxattr(volume, name, []byte("x"), 0))
 			}
 			// An ACL and a default ACL of version 2: entries of tag, permissions and id.
@@ -81,7 +81,7 @@ func TestRootAsBefore(t *testing.T) {
 			must(t, err)
 			names := strings.Split(strings.TrimSuffix(string(buf[:n]), "\x00"), "\x00")
 			slices.Sort(names)
-			if !slices.Equal(names, []string{"security.selinux", "trusted.berth.id"}) {
+			if !slices.Equal(names, []string{"security.selinux", "trusted.berth"}) {
 				t.Errorf("extended attributes left: %q", names)
 			}
 			_, err = wipeAt(t, volume, wipe.ContentsOptions{})

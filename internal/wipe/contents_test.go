@@ -145,7 +145,7 @@ func TestContentsVerifies(t *testing.T) {
 		"attribute left":      {func(f *fakeTree) { f.xattrs = []string{"user.tenant"} }, ErrLeft, `"user.tenant" of "."`},
 		"four left":           {func(f *fakeTree) { f.xattrs = []string{"user.a", "user.b", "user.c", "user.d"} }, ErrLeft, `"user.c" of "." and more`},
 		"ACL left":            {func(f *fakeTree) { f.xattrs = []string{"system.posix_acl_default"} }, ErrLeft, "posix_acl_default"},
-		"Berth's and SELinux": {func(f *fakeTree) { f.xattrs = []string{"trusted.berth", "trusted.berth.id", "security.selinux"} }, nil, ""},
+		"Berth's and SELinux": {func(f *fakeTree) { f.xattrs = []string{"trusted.berth", "security.selinux"} }, nil, ""},
 		"owner not set":       {func(f *fakeTree) { f.owner = disk.Owner{Mode: 0o777} }, ErrLeft, `mode 0777 of "."`},
 	} {
 		t.Run(name, func(t *testing.T) {
