@@ -24,7 +24,7 @@ func TestTable(t *testing.T) {
 	seen := map[int]bool{}
 	for _, m := range mutants {
 		seen[m.guarantee] = true
-		if _, err := m.mutated(); err != nil {
+		if _, err := m.mutated("."); err != nil {
 			t.Errorf("guarantee %d: %v", m.guarantee, err)
 		}
 		if row := rows[strconv.Itoa(m.guarantee)]; !strings.Contains(row, "`"+m.test+"`") {
@@ -40,7 +40,6 @@ func TestTable(t *testing.T) {
 
 // TestTry: a change that is noticed, one that is not, and what cannot be tried.
 func TestTry(t *testing.T) {
-	t.Chdir("testdata/sample")
 	for _, c := range []struct {
 		name     string
 		from, to string
@@ -57,8 +56,12 @@ func TestTry(t *testing.T) {
 		{"fails anyhow", "a + b", "a - b", "TestFails", false, "without the change"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			tree := t.TempDir()
+			if err := os.CopyFS(tree, os.DirFS("testdata/sample")); err != nil {
+				t.Fatal(err)
+			}
 			m := mutant{1, "adds wrong", "sample.go", c.from, c.to, ".", "", c.test}
-			noticed, err := m.try(t.Context(), t.TempDir())
+			noticed, err := m.try(t.Context(), tree)
 			if noticed != c.noticed || (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
 				t.Errorf("noticed: %v, error: %v", noticed, err)
 			}
