@@ -272,6 +272,7 @@ func (a *Agent) wipeNow(ctx context.Context, id volume.ID, s *situation, r volum
 	started := time.Now()
 	a.metrics.established.begins(id, s)
 	a.running.Go(func() { a.tellProgress(wiping, r, progress) })
+	a.running.Go(func() { a.tellHang(wiping, r, progress) })
 	result, err := a.erase(wiping, s, &r, progress)
 	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(wiping), errStopped) {
 		return a.stopped(ctx, s, &r)

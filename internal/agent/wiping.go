@@ -99,11 +99,40 @@ func (a *Agent) tellProgress(ctx context.Context, r volume.Record, p *wipe.Progr
 		}
 		a.log.Info("wiping", "pv", r.PV.Name, "volume", r.ID, "disk", r.Identity, "phase", stand.Phase, "bytes", stand.Done,
 			"total", stand.Total, "entries", stand.Entries, "rate", int64(stand.Rate(now)), "left", stand.Left(now))
-		about := aboutPV(r.PV)
-		if r.Asked != "" { // by name, and there is no PV
+		about := aboutWiped(r)
+		if about == nil {
 			about = []corev1.ObjectReference{a.reports.node}
 		}
 		a.queueEvent(about, api.ReasonWipeProgress, fmt.Sprintf("wiping volume %s: %s", r.ID, stand.Text(now)))
+	}
+}
+
+// hangPatience is how long a wipe may come no further before its disk is said to
+// hang: as long as the kernel waits before it says so of a task
+// (kernel.hung_task_timeout_secs).
+const hangPatience = 2 * time.Minute
+
+// tellHang tells of a disk that does not answer in the middle of its wipe, and
+// again when it does or the wipe has ended, until ctx ends. Other programs, and a
+// device that formats itself, do not say how far they have come.
+func (a *Agent) tellHang(ctx context.Context, r volume.Record, p *wipe.Progress) {
+	subject := "wipe/" + string(r.ID)
+	defer a.reports.clear(subject)
+	for last := p.Now(); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(hangPatience):
+		}
+		now := p.Now()
+		if now == last && now.Phase != "" {
+			a.reports.set(subject, api.ReasonDiskHung, fmt.Sprintf(
+				"the wipe of volume %s (%s, class %s, %q) has come no further for %s: its disk does not answer; the others are looked after", r.ID, r.Identity, r.Class, r.Entry, hangPatience),
+				append(aboutWiped(r), a.reports.node)...)
+		} else {
+			a.reports.clear(subject)
+		}
+		last = now
 	}
 }
 
@@ -119,6 +148,15 @@ func (a *Agent) stopped(ctx context.Context, s *situation, r *volume.Record) (st
 	a.queueEvent(aboutPV(r.PV), api.ReasonWipeStopped, fmt.Sprintf(
 		"the wipe was stopped, as %v; a part of the data may be gone; with the policy Delete again it begins anew", errStopped))
 	return goOn, nil
+}
+
+// aboutWiped names the PV that a wipe is for; one that a person asked for by name
+// has none.
+func aboutWiped(r volume.Record) []corev1.ObjectReference {
+	if r.Asked != "" {
+		return nil
+	}
+	return aboutPV(r.PV)
 }
 
 func aboutPV(pv volume.PVRef) []corev1.ObjectReference {

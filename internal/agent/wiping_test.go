@@ -66,6 +66,38 @@ func TestWipeProgress(t *testing.T) {
 	})
 }
 
+// TestHungWipeIsTold: a disk that does not answer in the middle of its wipe is
+// reported, once, until the wipe goes on.
+func TestHungWipeIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wiping := make(chan struct{})
+		w := newWorld(map[string]*fakeDisk{"dev": {identity: "wwid:1", device: true, wiping: wiping}})
+		a, stop := w.start(t, 0, false)
+		defer stop()
+		w.use(t)
+		time.Sleep(hangPatience - time.Second)
+		wantSays(t, a, 0)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		wantSays(t, a, 1, "DiskHung", "wwid:1", "2m0s")
+		told := 0
+		w.do(func() {
+			for _, e := range w.events {
+				if e == "PersistentVolume DiskHung" {
+					told++
+				}
+			}
+		})
+		if told != 1 {
+			t.Errorf("told %d times", told)
+		}
+		close(wiping)
+		settle()
+		wantSays(t, a, 0)
+		wantNames(t, w, "dev Available")
+	})
+}
+
 // TestWipeStopped: with the policy Retain a person stops a wipe, in the agent or
 // in a Job, at once; with Delete again it begins anew.
 func TestWipeStopped(t *testing.T) {
