@@ -12,14 +12,14 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// sameHistory asks, before a watch goes on from a version, whether the API server
+// SameHistory asks, before a watch goes on from a version, whether the API server
 // has come that far, and returns an error that makes a reflector list anew where it
 // has not: its database was put back to an earlier time. A server that is asked to
 // watch from a version ahead of its own does not refuse. It sends nothing until it
 // gets there, and meanwhile a volume that had a tenant is there to be claimed.
 //
 // It does not notice a server that has overtaken the version since.
-func sameHistory(ctx context.Context, request func(metav1.ListOptions) *rest.Request, empty runtime.Object, version string) error {
+func SameHistory(ctx context.Context, request func(metav1.ListOptions) *rest.Request, empty runtime.Object, version string) error {
 	seen, err := strconv.ParseUint(version, 10, 64)
 	if err != nil || seen == 0 {
 		return nil // from any version

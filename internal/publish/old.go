@@ -70,7 +70,7 @@ func (c *Client) WatchOld(ctx context.Context, node Node, store *Store) {
 			return list, nil
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			if err := sameHistory(ctx, requests(c.core, c.codec, pvs, ""), &corev1.PersistentVolumeList{}, o.ResourceVersion); err != nil {
+			if err := SameHistory(ctx, requests(c.core, c.codec, pvs, ""), &corev1.PersistentVolumeList{}, o.ResourceVersion); err != nil {
 				return nil, err
 			}
 			o.Watch = true
