@@ -35,6 +35,11 @@ func TestFollowAfterRestore(t *testing.T) {
 				Items: []corev1.Node{{ObjectMeta: metav1.ObjectMeta{Name: node, ResourceVersion: version}}}})
 		default:
 			w.WriteHeader(http.StatusOK)
+			// A watch that shows nothing is followed by a list anyway.
+			mu.Lock()
+			_ = json.NewEncoder(w).Encode(map[string]any{"type": "MODIFIED", "object": corev1.Node{
+				TypeMeta: metav1.TypeMeta{Kind: "Node", APIVersion: "v1"}, ObjectMeta: metav1.ObjectMeta{Name: node, ResourceVersion: q.Get("resourceVersion") + "1"}}})
+			mu.Unlock()
 			w.(http.Flusher).Flush()
 			watching <- struct{}{}
 			select {
