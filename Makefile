@@ -16,8 +16,10 @@ check: ## Check format, vet, staticcheck, generated files, import law and pure t
 test: ## Run every tier of tests: pure, script, root, vm, cluster; as root
 	$(GO) run ./test/tiers
 
-test-faults: ## Run the faults in full: 200 power cuts, half an hour; as root
-	BERTH_VM_CUTS=200 $(GO) run ./test/tiers vm
+test-faults: ## Run the faults in full: 200 power cuts of the journal, 200 of the agent, a million files to wipe, the guarantees broken one by one, fuzzing; over an hour; as root
+	BERTH_VM_CUTS=200 BERTH_WIPE_FILES=1000000 $(GO) run ./test/tiers root vm
+	$(GO) run ./test/mutants
+	$(GO) run ./test/fuzz
 
 bench: ## Measure Berth on a real cluster; the figures go to bench/out/; as root
 	$(GO) run -C test/cluster ./cmd/bench

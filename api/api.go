@@ -28,6 +28,13 @@ const (
 	AnnProvisionedBy = "pv.kubernetes.io/provisioned-by"
 	// AnnIdentity is the identity of the disk or filesystem behind the volume.
 	AnnIdentity = Driver + "/identity"
+	// AnnState says in one word what is wrong with a volume that a claim has or
+	// had: ReasonDiskGone, ReasonQuarantined or ReasonWipeFailed. It is absent
+	// while all is well.
+	AnnState = Driver + "/state"
+	// AnnReason says in a sentence why the volume is in that state, as it was when
+	// the state began.
+	AnnReason = Driver + "/reason"
 	// AnnNodeGoneSince is when the controller first saw that the volume's node is
 	// gone, in RFC 3339. The delay before anything is deleted counts from it; it
 	// is taken off when the node is back.
@@ -36,6 +43,11 @@ const (
 	// reached, as address:port. The controller asks there for a sign of life.
 	AnnNodeAddress = Driver + "/node-address"
 )
+
+// TaintDiskGone is the key of the taint that a node has while the disk of a
+// claimed volume is gone, where the volume's class asks for it. Its effect is
+// NoSchedule.
+const TaintDiskGone = Driver + "/disk-gone"
 
 // Finalizer is on each PersistentVolume that an agent publishes. While it is
 // there the PV cannot go away unseen, so that a deletion by hand cannot hide
@@ -47,15 +59,23 @@ const Finalizer = Driver + "/volume"
 const (
 	ReasonConfigRefused   = "ConfigRefused"
 	ReasonEntryRefused    = "EntryRefused"
+	ReasonCopied          = "IdentityCopied"
 	ReasonDirMissing      = "DiscoveryDirMissing"
 	ReasonDiskGone        = "DiskGone"
+	ReasonDiskBack        = "DiskBack"
 	ReasonQuarantined     = "Quarantined"
 	ReasonWipeFailed      = "WipeFailed"
 	ReasonWipeWaiting     = "WipeWaiting"
+	ReasonWipeProgress    = "WipeProgress"
+	ReasonWipeStopped     = "WipeStopped"
+	ReasonJournalFailed   = "JournalFailed"
+	ReasonJournalDamaged  = "JournalDamaged"
 	ReasonPublishFailed   = "PublishFailed"
 	ReasonDiskHung        = "DiskHung"
 	ReasonTaintNotRemoved = "TaintNotRemoved"
+	ReasonTaintNotSet     = "TaintNotSet"
 	ReasonForeignVolume   = "ForeignVolume"
+	ReasonCommanded       = "Commanded"
 )
 
 // The environment of a command that erases a volume: a class's own, and

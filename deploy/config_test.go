@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"os"
 	"path"
 	"path/filepath"
@@ -58,13 +59,15 @@ func TestConfigFields(t *testing.T) {
 				{Key: "example.com/rack", Operator: "In", Values: []string{"r1", "2"}}}}}},
 		{Name: "keys", HostDir: "/mnt/keys", MountDir: "/mnt/keys", VolumeMode: config.Block,
 			AccessMode: config.ReadWriteOnce, NamePattern: "*",
-			Wipe: config.Wipe{Method: config.WipeShred, Passes: 2, Timeout: config.DefaultWipeTimeout}},
+			WhenGone: config.TaintNode, Wipe: config.Wipe{Method: config.WipeShred, Passes: 2, Timeout: config.DefaultWipeTimeout,
+				Verify: config.VerifyFull, BytesPerSecond: 200 << 20}},
 	}
 	for i := range got.Classes {
 		got.Classes[i].Line = 0
 		if want[i].Wipe.Method == "" {
 			want[i].Wipe = config.DefaultWipe
 		}
+		want[i].WhenGone = cmp.Or(want[i].WhenGone, config.Report)
 	}
 	if !reflect.DeepEqual(got.Classes, want) {
 		t.Errorf("classes:\n%+v, want\n%+v", got.Classes, want)

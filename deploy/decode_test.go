@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -42,18 +43,20 @@ type serviceMonitor struct {
 
 // kinds makes an empty object for every kind that may be rendered.
 var kinds = map[string]func() metav1.Object{
-	"apps/v1, DaemonSet":                               func() metav1.Object { return new(appsv1.DaemonSet) },
-	"apps/v1, Deployment":                              func() metav1.Object { return new(appsv1.Deployment) },
-	"v1, ConfigMap":                                    func() metav1.Object { return new(corev1.ConfigMap) },
-	"v1, Namespace":                                    func() metav1.Object { return new(corev1.Namespace) },
-	"v1, Service":                                      func() metav1.Object { return new(corev1.Service) },
-	"v1, ServiceAccount":                               func() metav1.Object { return new(corev1.ServiceAccount) },
-	"storage.k8s.io/v1, StorageClass":                  func() metav1.Object { return new(storagev1.StorageClass) },
-	"rbac.authorization.k8s.io/v1, ClusterRole":        func() metav1.Object { return new(rbacv1.ClusterRole) },
-	"rbac.authorization.k8s.io/v1, ClusterRoleBinding": func() metav1.Object { return new(rbacv1.ClusterRoleBinding) },
-	"rbac.authorization.k8s.io/v1, Role":               func() metav1.Object { return new(rbacv1.Role) },
-	"rbac.authorization.k8s.io/v1, RoleBinding":        func() metav1.Object { return new(rbacv1.RoleBinding) },
-	"monitoring.coreos.com/v1, ServiceMonitor":         func() metav1.Object { return new(serviceMonitor) },
+	"apps/v1, DaemonSet":                                                func() metav1.Object { return new(appsv1.DaemonSet) },
+	"apps/v1, Deployment":                                               func() metav1.Object { return new(appsv1.Deployment) },
+	"v1, ConfigMap":                                                     func() metav1.Object { return new(corev1.ConfigMap) },
+	"v1, Namespace":                                                     func() metav1.Object { return new(corev1.Namespace) },
+	"v1, Service":                                                       func() metav1.Object { return new(corev1.Service) },
+	"v1, ServiceAccount":                                                func() metav1.Object { return new(corev1.ServiceAccount) },
+	"storage.k8s.io/v1, StorageClass":                                   func() metav1.Object { return new(storagev1.StorageClass) },
+	"rbac.authorization.k8s.io/v1, ClusterRole":                         func() metav1.Object { return new(rbacv1.ClusterRole) },
+	"rbac.authorization.k8s.io/v1, ClusterRoleBinding":                  func() metav1.Object { return new(rbacv1.ClusterRoleBinding) },
+	"rbac.authorization.k8s.io/v1, Role":                                func() metav1.Object { return new(rbacv1.Role) },
+	"rbac.authorization.k8s.io/v1, RoleBinding":                         func() metav1.Object { return new(rbacv1.RoleBinding) },
+	"admissionregistration.k8s.io/v1, ValidatingAdmissionPolicy":        func() metav1.Object { return new(admissionv1.ValidatingAdmissionPolicy) },
+	"admissionregistration.k8s.io/v1, ValidatingAdmissionPolicyBinding": func() metav1.Object { return new(admissionv1.ValidatingAdmissionPolicyBinding) },
+	"monitoring.coreos.com/v1, ServiceMonitor":                          func() metav1.Object { return new(serviceMonitor) },
 }
 
 // decode decodes every document of a manifest into Kubernetes' own type. A

@@ -145,9 +145,10 @@ func checkRights(t *testing.T, objects []metav1.Object) {
 		"storage.k8s.io/storageclasses": "list watch",
 		"/nodes":                        "get",
 		"/events":                       "create",
+		"/pods":                         "list",
 	}
 	file := one[*corev1.ConfigMap](t, objects).Data[filepath.Base(api.ConfigFile)]
-	if strings.Contains(file, "startupTaint:") {
+	if strings.Contains(file, "startupTaint:") || strings.Contains(file, "whenGone: TaintNode") {
 		want["/nodes"] = "get update"
 	}
 	if got := rights(one[*rbacv1.ClusterRole](t, objects).Rules); !maps.Equal(got, want) {

@@ -30,6 +30,7 @@ var cleaners = []cleaner{
 	{[]string{"shred"}, wipe.MethodShred, config.DefaultShredPasses, "random bytes, PASSES times (default 3), then zeros"},
 	{[]string{"zero"}, wipe.MethodZero, 1, "zeros, PASSES times (default 1)"},
 	{[]string{"erase"}, wipe.MethodDiscard, 0, "a discard where that leaves zeros, else zeros"},
+	{[]string{"nvme-format"}, wipe.MethodFormat, 0, "an NVMe disk's own command, then as erase; fails where the disk cannot"},
 	{[]string{"contents"}, wipe.MethodContents, 0, "everything in the directory"},
 }
 
@@ -115,7 +116,7 @@ func clean(ctx context.Context, c cleaner, passes int, say say) error {
 		return fmt.Errorf("%s=%s: %w", variable, path, err)
 	}
 	say("%s: done in %.1fs, method %s: %s erased, %s read back, %d entries removed",
-		path, result.Duration.Seconds(), result.Method, bytesText(result.Bytes), bytesText(result.Verified), result.Entries)
+		path, result.Duration.Seconds(), result.Method, wipe.Bytes(result.Bytes), wipe.Bytes(result.Verified), result.Entries)
 	return nil
 }
 

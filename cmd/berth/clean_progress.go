@@ -1,8 +1,9 @@
 package main
 
 import (
-	"fmt"
 	"time"
+
+	"github.com/berth-storage/berth/internal/wipe"
 )
 
 // A line of progress comes at most every lineEvery, and then when the work is a
@@ -29,18 +30,6 @@ func (p *progress) reached(off int64) error {
 		return nil
 	}
 	p.last, p.shown = p.now(), off
-	p.say("%d%% (%s of %s)", int64(float64(off)/float64(p.total)*100), bytesText(off), bytesText(p.total))
+	p.say("%d%% (%s of %s)", int64(float64(off)/float64(p.total)*100), wipe.Bytes(off), wipe.Bytes(p.total))
 	return nil
-}
-
-// bytesText is a number of bytes for a person.
-func bytesText(n int64) string {
-	if n < 1<<20 {
-		return fmt.Sprintf("%d B", n)
-	}
-	f, unit := float64(n)/(1<<20), "MiB"
-	if f >= 1<<10 {
-		f, unit = f/(1<<10), "GiB"
-	}
-	return fmt.Sprintf("%.1f %s", f, unit)
 }

@@ -32,7 +32,7 @@ func cleanDevice(ctx context.Context, path string, o wipe.BlockOptions, say say)
 		return wipe.Result{}, err
 	}
 	defer b.Close()
-	say("%s: erasing %s (%s), method %s", path, device, bytesText(b.Size()), o.Method)
+	say("%s: erasing %s (%s), method %s", path, device, wipe.Bytes(b.Size()), o.Method)
 	p := progress{total: o.Total(b.Size()), now: time.Now, say: say, last: time.Now()}
 	o.Checkpoint = p.reached
 	return wipe.Block(ctx, b, o)

@@ -26,7 +26,7 @@ func TestParseClean(t *testing.T) {
 		}
 	}
 	for args, want := range map[string]string{
-		"": "METHOD", "zero 1 2": "METHOD", "burn": "allowed: signatures, quick-reset, shred, zero, erase, contents", "erase 2": "has none",
+		"": "METHOD", "zero 1 2": "METHOD", "burn": "allowed: signatures, quick-reset, shred, zero, erase, nvme-format, contents", "erase 2": "has none",
 		"contents 1": "has none", "zero 0": "from 1 to 100", "shred -1": "from 1", "shred 101": "to 100", "shred many": `"many"`,
 	} {
 		if _, _, err := parseClean(strings.Fields(args)); err == nil || !strings.Contains(err.Error(), want) {

@@ -18,7 +18,7 @@ func root() *cobra.Command {
 		RunE:          group,
 	}
 	cmd.CompletionOptions.HiddenDefaultCmd = true
-	cmd.AddCommand(agentCommand(), controllerCommand(), cleanCommand(), versionCommand(), configCommand())
+	cmd.AddCommand(agentCommand(), controllerCommand(), cleanCommand(), volumeCommand(), versionCommand(), configCommand())
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w\nSee %q", err, cmd.CommandPath()+" --help")
 	})

@@ -12,11 +12,15 @@ import (
 	"github.com/berth-storage/berth/internal/config"
 	"github.com/berth-storage/berth/internal/publish"
 	"github.com/berth-storage/berth/internal/volume"
+	"github.com/berth-storage/berth/internal/wipe"
 )
 
 // act does what was decided.
 func (a *Agent) act(ctx context.Context, id volume.ID, s *situation, d volume.Decision) (step, error) {
 	if removed, err := a.removeJob(ctx, s.in.Record); removed {
+		return goOn, err
+	}
+	if stopped, err := a.stopJobForCommand(ctx, s); stopped {
 		return goOn, err
 	}
 	switch d.Verb {
@@ -26,10 +30,10 @@ func (a *Agent) act(ctx context.Context, id volume.ID, s *situation, d volume.De
 	case volume.Wait:
 		message := d.Message
 		switch d.Cause {
-		case volume.Refused:
+		case volume.Refused, volume.Copied:
 			message = refusal(s.slot, message)
 		case volume.Held:
-			message = fmt.Sprintf("volume %s (class %s, %q) is quarantined: %s; it is held back until a person decides", id, s.in.Record.Class, s.in.Record.Entry, message)
+			message = fmt.Sprintf("volume %s (class %s, %q) is quarantined: %s; it is held back until a person decides: berth volume show %[1]s", id, s.in.Record.Class, s.in.Record.Entry, message)
 		}
 		a.reportVolume(id, *s, reasonOf(d.Cause), message)
 		return halt, nil
@@ -53,6 +57,8 @@ func (a *Agent) act(ctx context.Context, id volume.ID, s *situation, d volume.De
 		}
 		s.in.Empty = &empty
 		return goOn, nil
+	case volume.SetMark:
+		return goOn, a.mark(ctx, s, *d.Record)
 	case volume.Publish:
 		return a.publish(ctx, s, *d.Record)
 	case volume.Withdraw:
@@ -67,13 +73,14 @@ func (a *Agent) act(ctx context.Context, id volume.ID, s *situation, d volume.De
 }
 
 func (a *Agent) keep(r volume.Record) error {
-	if r.State == volume.Published && r.PV.Name == "" {
+	if r.PV.Name == "" && (r.State == volume.Published || r.State == volume.Returning || r.Asked != "") {
 		r.PV.Name = a.pvName(r)
 	}
 	before, _ := a.journal.Get(r.ID)
-	if err := a.journal.Put(r); err != nil {
+	if err := a.put(r); err != nil {
 		return err
 	}
+	a.rebuilt(before, r)
 	a.metrics.established.moved(r.ID, a.metrics.state(r), r.State, a.slots.place(key{r.Class, r.Entry}))
 	if !unknown(r.Identity) && before.PV.UID != r.PV.UID {
 		a.byPV.Delete(before.PV.UID)
@@ -86,6 +93,9 @@ func (a *Agent) keep(r volume.Record) error {
 // confirm asks the API server itself for a PV that the cache does not have.
 func (a *Agent) confirm(ctx context.Context, id volume.ID, s *situation) error {
 	name := s.in.Record.PV.Name
+	if s.in.PV != nil {
+		name = s.in.PV.Name // which may be another than the recorded one's
+	}
 	if name == "" {
 		name = a.pvName(*s.in.Record)
 	}
@@ -93,7 +103,11 @@ func (a *Agent) confirm(ctx context.Context, id volume.ID, s *situation) error {
 	if err != nil {
 		return err
 	}
-	if v, ok := a.isOf(pv, *s.in.Record); ok {
+	v, ok := a.isOf(pv, *s.in.Record)
+	if !ok && pv != nil && s.in.PV != nil && string(pv.UID) == s.in.PV.UID {
+		v, ok = publish.View(pv) // whose disk was found out by its place
+	}
+	if ok {
 		if a.node.Labelled(pv) {
 			a.store.Put(pv, false)
 		} else { // somebody has taken the label off, or it never had one
@@ -103,6 +117,9 @@ func (a *Agent) confirm(ctx context.Context, id volume.ID, s *situation) error {
 		a.store.Identify(v, s.in.Record.Identity)
 		s.in.Answer = v.ResourceVersion
 		return nil
+	}
+	if s.in.PV != nil { // which the watch has yet to say, and what it says before that is old
+		return later{apiRetry}
 	}
 	s.in.Absent = true // nothing of that name, or another volume's
 	return nil
@@ -176,7 +193,7 @@ func (a *Agent) spec(s *situation, r volume.Record, class publish.Class) publish
 		Name: r.PV.Name, Class: c.Name, Path: s.in.Disk.Path, Identity: r.Identity, CapacityBytes: s.in.Disk.CapacityBytes,
 		Block: c.VolumeMode == config.Block, AccessMode: string(c.AccessMode), FSType: c.FSType, ReadOnly: c.ReadOnly,
 		Reclaim: class.Reclaim, MountOptions: class.MountOptions, NodeLabels: cfg.NodeLabels, Labels: cfg.Labels,
-		Selector: selector(c.Selector), Owned: cfg.OwnerReference, NodeNameOnly: cfg.NodeNameOnly, Unheld: a.standIn,
+		Selector: selector(c.Selector), Owned: cfg.OwnerReference, NodeNameOnly: cfg.NodeNameOnly, Unheld: a.standIn, For: returningTo(r),
 	}
 }
 
@@ -195,6 +212,12 @@ func selector(terms []config.SelectorTerm) (out []corev1.NodeSelectorTerm) {
 
 // wipe erases a volume when it is its turn on the disk.
 func (a *Agent) wipe(ctx context.Context, id volume.ID, s *situation, r volume.Record) (step, error) {
+	if a.slots.mayBeCopied() {
+		return halt, later{firstRetry}
+	}
+	if found, _ := a.slots.find(id, s.slot.entry.key()); found.disk == nil || found.disk.Copy != "" {
+		return goOn, nil // it was seen since
+	}
 	if byProgram(s.slot) {
 		if may, err := a.mayTry(id, s); !may {
 			return halt, err
@@ -224,11 +247,19 @@ func (a *Agent) wipe(ctx context.Context, id volume.ID, s *situation, r volume.R
 // wipeNow erases a volume, after asking the API server itself once more whether
 // it may.
 func (a *Agent) wipeNow(ctx context.Context, id volume.ID, s *situation, r volume.Record) (step, error) {
+	// From here on the watch stops it: what changes after the answer is not missed.
+	wiping, progress, end := a.wipings.begin(ctx, r)
+	defer end()
 	pv, err := limited(ctx, a, func() (*pvObject, error) { return a.cluster.Get(ctx, r.PV.Name) })
 	if err != nil {
 		return halt, err
 	}
-	if pv != nil {
+	switch {
+	case pv != nil && r.Asked != "":
+		if err := a.unspoken(pv, s, r); err != nil {
+			return halt, err
+		}
+	case pv != nil:
 		v, ok := publish.View(pv)
 		if !ok || v.Identity != "" && volume.IDOf(v.Identity) != id {
 			return halt, fmt.Errorf("PV %s is another volume's now", r.PV.Name)
@@ -240,7 +271,12 @@ func (a *Agent) wipeNow(ctx context.Context, id volume.ID, s *situation, r volum
 	}
 	started := time.Now()
 	a.metrics.established.begins(id, s)
-	result, err := a.erase(ctx, s, &r)
+	a.running.Go(func() { a.tellProgress(wiping, r, progress) })
+	a.running.Go(func() { a.tellHang(wiping, r, progress) })
+	result, err := a.erase(wiping, s, &r, progress)
+	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(wiping), errStopped) {
+		return a.stopped(ctx, s, &r)
+	}
 	var soon away
 	if err != nil && (ctx.Err() != nil || errors.As(err, &soon)) {
 		return halt, err
@@ -263,12 +299,15 @@ func (a *Agent) wipeNow(ctx context.Context, id volume.ID, s *situation, r volum
 	a.log.Info(message, "pv", r.PV.Name, "volume", r.ID, "disk", r.Identity, "method", result.Method,
 		"entries", result.Entries, "bytes", result.Bytes, "seconds", time.Since(started).Seconds())
 	r.State, r.Offset, r.OffsetOf = volume.Wiped, 0, ""
+	a.judgeAnew(s.slot)
+	a.slots.remark(s.slot.entry.key(), r.Identity, func(d *volume.Disk) { d.Mark = nil })
+	r.Mark, r.MarkBefore = "", ""
 	return goOn, a.keep(r)
 }
 
 // erase does the erasing, as the volume's class wants it. It notes in r how far
 // it has come.
-func (a *Agent) erase(ctx context.Context, s *situation, r *volume.Record) (wipeResult, error) {
+func (a *Agent) erase(ctx context.Context, s *situation, r *volume.Record, progress *wipe.Progress) (wipeResult, error) {
 	if wantsJob(s.slot) {
 		return a.eraseInJob(ctx, s, r)
 	}
@@ -282,7 +321,7 @@ func (a *Agent) erase(ctx context.Context, s *situation, r *volume.Record) (wipe
 	}
 	pv, id := r.PV.Name, r.ID
 	return a.machine.Wipe(ctx, s.slot.class, wipeJob{
-		Entry: s.slot.entry, Identity: r.Identity, Root: r.Root, Offset: r.Offset,
+		Entry: s.slot.entry, Identity: r.Identity, Root: r.Root, Offset: r.Offset, Progress: progress,
 		Reached: func(offset int64) error {
 			r.Offset = offset
 			return a.keep(*r)
@@ -318,6 +357,8 @@ func reasonOf(c volume.Cause) string {
 	switch c {
 	case volume.Gone:
 		return api.ReasonDiskGone
+	case volume.Copied:
+		return api.ReasonCopied
 	case volume.Held:
 		return api.ReasonQuarantined
 	}

@@ -66,6 +66,9 @@ type cluster interface {
 	LetGo(ctx context.Context, pv volume.PV) error
 	Event(ctx context.Context, e *corev1.Event) error
 	RemoveTaint(ctx context.Context, key string) (removed bool, err error)
+	AddTaint(ctx context.Context, key string, effect corev1.TaintEffect) (added bool, err error)
+	SetState(ctx context.Context, pv volume.PV, state, reason string) (*corev1.PersistentVolume, error)
+	PodsOf(ctx context.Context, claim volume.Claim) ([]corev1.ObjectReference, error)
 }
 
 // journal is what the agent needs of the journal.
@@ -93,8 +96,11 @@ type Agent struct {
 	standIn   bool     // see Options.StandIn
 	byPV      sync.Map // UID of a PV → disk.ID: what the journal knows
 	strangers strangers
+	states    *toldStates
 	turns     *turns
 	tries     *tries
+	wipings   wipings
+	commands  commands
 	// jobs returns the client for Jobs, which is made when a class first wants
 	// one: most agents never do.
 	jobs     func() (jobs, error)
@@ -106,11 +112,15 @@ type Agent struct {
 	ready      atomic.Bool // see notReady
 	onDevices  atomic.Bool // an entry may be, or lead to, a block device
 	failures   sync.Map    // volume.ID → how often in a row an action failed
+	unmarked   sync.Map    // volume.ID → it was said that it goes without a mark
+	owed       sync.Map    // volume.ID → volume.Record: see put
 	requests   chan struct{}
 	notes      chan struct{} // one place: for journal writes that nothing waits for
 	inspecting chan struct{}
 	progressed chan struct{} // the agent may have become ready
+	taintDue   chan struct{} // the node's taint may have to change
 	rescan     chan bool     // true: look at everything again
+	links      linkScans
 	running    sync.WaitGroup
 }
 
@@ -119,9 +129,9 @@ func newAgent(ctx context.Context, node publish.Node, m machine, c cluster, j jo
 	a := &Agent{
 		log: log, node: node, machine: m, cluster: c,
 		metrics: newMetrics(), slots: newSlots(), turns: newTurns(), tries: newTries(),
-		events: make(chan event, eventQueue), old: newOld(),
+		events: make(chan event, eventQueue), old: newOld(), states: newToldStates(),
 		requests: make(chan struct{}, requests), inspecting: make(chan struct{}, inspections), notes: make(chan struct{}, 1),
-		rescan: make(chan bool, 1), progressed: make(chan struct{}, 1),
+		rescan: make(chan bool, 1), progressed: make(chan struct{}, 1), taintDue: make(chan struct{}, 1),
 	}
 	a.reports = &reports{log: log, event: a.queueEvent, current: map[string]report{}, soon: map[string]*time.Timer{},
 		node: corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: types.UID(node.Name)}}
@@ -188,6 +198,7 @@ func (a *Agent) configChanged() {
 func (a *Agent) devicesChanged() {
 	if a.onDevices.Load() {
 		a.trigger(false)
+		a.expectLinks()
 	}
 }
 

@@ -17,7 +17,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/internal/config"
+	"github.com/berth-storage/berth/internal/publish"
 )
 
 var testClass = config.Class{Name: "fast", HostDir: "/mnt/disks", MountDir: "/mnt/disks", VolumeMode: config.Filesystem, AccessMode: config.ReadWriteOnce, NamePattern: "*", Wipe: config.DefaultWipe}
@@ -35,12 +37,16 @@ func (w *world) startWith(t *testing.T, dieAt int, after bool, class config.Clas
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	p := &process{w: w, kill: cancel, dieAt: dieAt, after: after, watched: make(chan watched, 1000)}
-	a = newAgent(ctx, testNode(), p, fakeAPI{p}, p, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	kept := journal(p)
+	if w.journal != nil {
+		kept = w.journal
+	}
+	a = newAgent(ctx, testNode(), p, fakeAPI{p}, kept, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	a.current.Store(&config.Agent{Classes: []config.Class{class}, RescanInterval: time.Hour})
 	if err := a.classes.Replace([]any{&storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: class.Name}}}, ""); err != nil {
 		t.Fatal(err)
 	}
-	a.standIn = w.unheld
+	a.standIn, a.node.Tainted = w.unheld, slices.Contains(w.taints, api.TaintDiskGone)
 	a.jobs, a.jobImage = func() (jobs, error) { return fakeJobs{p}, nil }, "berth:1"
 	w.mu.Lock()
 	w.process = p
@@ -62,22 +68,16 @@ func (w *world) startWith(t *testing.T, dieAt int, after bool, class config.Clas
 // watchLabelled lists this node's PVs into the agent's store and brings it what
 // changes, to the side of the store that the API server would tell.
 func (p *process) watchLabelled(ctx context.Context, t *testing.T, a *Agent) {
-	p.w.mu.Lock()
-	var list []any
-	for _, pv := range p.w.pvs {
-		if a.node.Labelled(pv) {
-			list = append(list, pv.DeepCopy())
-		}
-	}
-	p.w.mu.Unlock()
-	if err := a.store.Replace(list, ""); err != nil {
-		t.Error(err)
-	}
+	p.listLabelled(t, a)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case e := <-p.watched:
+			if e.pv == nil { // the watch was broken off
+				p.listLabelled(t, a)
+				continue
+			}
 			to := cache.ReflectorStore(a.store)
 			if !a.node.Labelled(e.pv) {
 				p.w.mu.Lock()
@@ -169,7 +169,8 @@ func (w *world) state() string {
 		fmt.Fprintf(&b, "%s %s %s deleting=%v finalizers=%v\n", name, pv.Spec.Local.Path, pv.Status.Phase, pv.DeletionTimestamp != nil, pv.Finalizers)
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.disks)) {
-		fmt.Fprintf(&b, "disk %s %q\n", name, w.disks[name].bytes)
+		d := w.disks[name]
+		fmt.Fprintf(&b, "disk %s %q marked=%v\n", name, d.bytes, d.mark != nil)
 	}
 	for _, id := range slices.Sorted(maps.Keys(w.records)) {
 		fmt.Fprintf(&b, "record %s %s %s\n", w.records[id].Entry, w.records[id].State, w.records[id].PV.Name)
@@ -316,4 +317,8 @@ func TestCrashConverges(t *testing.T) {
 			t.Logf("killed %d times, a device held back %d times", kills, held)
 		})
 	}
+}
+
+func testNode() publish.Node {
+	return publish.Node{Name: "node-1", UID: "node-uid", Hostname: "host-1"}
 }

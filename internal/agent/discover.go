@@ -41,7 +41,9 @@ func (a *Agent) discover(ctx context.Context, full bool) {
 	touched := a.slots.update(entries, classes, errs, full, func(k key) { a.goInspect(ctx, k) })
 	for _, k := range touched.gone {
 		a.reports.clear(entrySubject(k))
+		a.reports.clear(doubleSubject(k))
 	}
+	a.reportDoubles(touched.volumes)
 	for _, id := range touched.volumes {
 		a.volumes.kick(id)
 	}
@@ -91,7 +93,6 @@ func (a *Agent) inspect(ctx context.Context, k key) (again bool) {
 		return false
 	}
 	var touched []volume.ID
-	var twin string
 	again = sl.again
 	if !again {
 		sl.looking = false
@@ -99,7 +100,6 @@ func (a *Agent) inspect(ctx context.Context, k key) (again bool) {
 			sl.looked, sl.took = true, time.Since(began)
 			touched = append(a.slots.set(k, sl, d), a.slots.waiting[k]...)
 			delete(a.slots.waiting, k)
-			twin = a.slots.twin(k, d)
 		}
 	}
 	a.slots.mu.Unlock()
@@ -112,12 +112,10 @@ func (a *Agent) inspect(ctx context.Context, k key) (again bool) {
 		a.retryInspect(ctx)
 	case problem != "": // not at once: most plain directories are about to be mounted on
 		a.reports.setIfItLasts(entrySubject(k), api.ReasonEntryRefused, refusal(slot{entry: e, class: class}, problem), strayPatience)
-	case twin != "":
-		a.reports.set(entrySubject(k), api.ReasonEntryRefused, refusal(slot{entry: e, class: class},
-			fmt.Sprintf("has the same identity as %q (%s): it is mounted or linked twice, or a copy; only the one that was there first is looked after", twin, d.Identity)))
 	default:
 		a.reports.clear(entrySubject(k))
 	}
+	a.reportDoubles(touched)
 	for _, id := range touched {
 		a.volumes.kick(id)
 	}

@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"maps"
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,6 +25,7 @@ import (
 	"github.com/berth-storage/berth/internal/disk"
 	"github.com/berth-storage/berth/internal/publish"
 	"github.com/berth-storage/berth/internal/volume"
+	"github.com/berth-storage/berth/internal/wipe"
 )
 
 // errDead is what every call returns in a process that has been killed.
@@ -37,6 +40,7 @@ type world struct {
 	records map[volume.ID]volume.Record
 	serial  int
 	down    bool // the API server refuses
+	fault   fault
 	unheld  bool // the agent runs under the established provisioner's manifests
 	noLabel bool // and may not patch PVs
 	busy    int  // so many labellings meet a conflict
@@ -51,13 +55,20 @@ type world struct {
 	wipes   []string            // disks whose wipe by the agent has begun, in order
 	class   *config.Class       // the configuration's; nil for testClass
 
+	journalFull int     // how many records it takes, plus one; 0 for any number
+	journal     journal // instead of the world's own
+	telling     telling // what people are told
+
 	process *process // the agent that lives now
 }
 
 type fakeDisk struct {
 	identity disk.ID
 	device   bool
-	bytes    string // the marks that tenants have left
+	major    int    // its number as a device
+	bytes    string // what tenants have left
+	mark     []byte // its mark
+	noMark   error  // why none can be written
 	plain    bool   // nothing is mounted on it
 	hang     chan struct{}
 	size     int64         // 0 for 1 GiB
@@ -66,6 +77,17 @@ type fakeDisk struct {
 	wiping   chan struct{} // a wipe waits for its end
 	unwiped  error         // how a wipe ends
 	disk     string        // the physical one it is on; "" for one of its own
+	medium   disk.ID       // see volume.Disk
+
+	minor      int    // the device's number; 0 for one of its own
+	sameNumber string // see entry
+}
+
+func (d *fakeDisk) number(name string) int {
+	if d.minor == 0 {
+		return int(crc32.ChecksumIEEE([]byte(name)))
+	}
+	return d.minor
 }
 
 // process is one life of the agent. It dies at a step: before it, with no
@@ -127,9 +149,10 @@ func (p *process) Scan(classes []config.Class) (out []entry, errs map[string]err
 		}
 		for _, name := range slices.Sorted(maps.Keys(p.w.disks)) {
 			d := p.w.disks[name]
-			e := entry{Class: classes[0].Name, Name: name, Kind: kindMount, Mount: disk.Mount{Source: string(d.identity)}}
+			e := entry{Class: classes[0].Name, Name: name, Kind: kindMount, Mount: disk.Mount{Source: string(d.identity)}, SameNumber: d.sameNumber}
+			e.Mount.Minor, e.Minor = d.number(name), d.number(name)
 			if d.device {
-				e.Kind = kindDevice
+				e.Kind, e.Major = kindDevice, d.major
 			}
 			if d.plain {
 				e.Kind, e.Why = kindOther, "is a plain directory"
@@ -156,22 +179,11 @@ func (p *process) Inspect(c config.Class, e entry) (out *volume.Disk, problem st
 			p.w.mu.Lock()
 		}
 		out = &volume.Disk{Identity: d.identity, Class: c.Name, Entry: e.Name, Path: c.HostDir + "/" + e.Name,
-			Device: d.device, CapacityBytes: cmp.Or(d.size, 1<<30), Refused: d.refused, Keep: c.ReadOnly || c.Shared}
+			Device: d.device, CapacityBytes: cmp.Or(d.size, 1<<30), Refused: d.refused, Medium: d.medium, Keep: c.ReadOnly || c.Shared}
+		d.readMark(out)
 		return nil
 	})
 	return out, problem, err
-}
-
-func (p *process) Empty(_ config.Class, e entry, id disk.ID) (empty bool, err error) {
-	err = p.step("examine "+e.Name, func() error {
-		d := p.w.disks[e.Name]
-		if d == nil || d.identity != id {
-			return errors.New("another disk")
-		}
-		empty = d.bytes == ""
-		return nil
-	})
-	return empty, err
 }
 
 func (p *process) Disk(e entry) string {
@@ -183,7 +195,7 @@ func (p *process) Disk(e entry) string {
 	return e.Name
 }
 
-func (p *process) Wipe(_ context.Context, _ config.Class, w wipeJob) (wipeResult, error) {
+func (p *process) Wipe(ctx context.Context, _ config.Class, w wipeJob) (wipeResult, error) {
 	p.w.mu.Lock()
 	p.w.wipes = append(p.w.wipes, w.Entry.Name)
 	p.w.mu.Unlock()
@@ -194,9 +206,19 @@ func (p *process) Wipe(_ context.Context, _ config.Class, w wipeJob) (wipeResult
 		}
 		d.bytes = d.bytes[:len(d.bytes)/2]
 		if d.wiping != nil {
+			w.Progress.Set(wipe.Stand{Phase: wipe.PhaseErase, Since: time.Now()})
+			if w.Entry.Kind == kindDevice {
+				w.Progress.Set(wipe.Stand{Phase: wipe.PhaseErase, Since: time.Now().Add(-time.Minute), Done: 6 << 30, Total: 60 << 30})
+			}
 			p.w.mu.Unlock()
-			<-d.wiping
+			select {
+			case <-d.wiping:
+			case <-ctx.Done():
+			}
 			p.w.mu.Lock()
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 		}
 		return d.unwiped
 	}
@@ -208,13 +230,14 @@ func (p *process) Wipe(_ context.Context, _ config.Class, w wipeJob) (wipeResult
 			return wipeResult{}, err
 		}
 	}
-	return wipeResult{}, p.step("wipe "+w.Entry.Name+" ends", func() error {
+	err := p.step("wipe "+w.Entry.Name+" ends", func() error {
 		if err := half(); err != nil {
 			return err
 		}
-		p.w.disks[w.Entry.Name].bytes = ""
+		p.w.disks[w.Entry.Name].bytes, p.w.disks[w.Entry.Name].refused = "", ""
 		return nil
 	})
+	return wipeResult{}, p.unmark(w.Entry, err)
 }
 
 // Journal.
@@ -234,6 +257,12 @@ func (p *process) All() []volume.Record {
 
 func (p *process) Put(r volume.Record) error {
 	return p.step("journal "+string(r.State), func() error {
+		if p.w.journalFull > 0 {
+			if p.w.journalFull--; p.w.journalFull == 0 {
+				p.w.journalFull = 1
+				return errors.New("no space left on device")
+			}
+		}
 		p.w.records[r.ID] = r
 		return nil
 	})
@@ -241,15 +270,6 @@ func (p *process) Put(r volume.Record) error {
 
 // api is the API server as one process sees it.
 type fakeAPI struct{ *process }
-
-func (p fakeAPI) request(name string, effect func() error) error {
-	return p.step(name, func() error {
-		if p.w.down {
-			return apierrors.NewServiceUnavailable("down")
-		}
-		return effect()
-	})
-}
 
 func (p fakeAPI) Create(_ context.Context, pv *corev1.PersistentVolume) (out *corev1.PersistentVolume, created bool, err error) {
 	err = p.request("create", func() error {
@@ -340,32 +360,13 @@ func (p fakeAPI) LetGo(_ context.Context, seen volume.PV) error {
 	})
 }
 
-func (p fakeAPI) Event(_ context.Context, e *corev1.Event) error {
-	return p.request("event", func() error {
-		p.w.events = append(p.w.events, e.InvolvedObject.Kind+" "+e.Reason)
-		return nil
-	})
-}
-
-func (p fakeAPI) RemoveTaint(_ context.Context, key string) (removed bool, err error) {
-	err = p.request("remove taint", func() error {
-		left := slices.DeleteFunc(slices.Clone(p.w.taints), func(k string) bool { return k == key })
-		if removed = len(left) < len(p.w.taints); removed && p.w.noTaint != nil {
-			return p.w.noTaint
-		}
-		p.w.taints = left
-		return nil
-	})
-	return removed && err == nil, err
-}
-
 // same checks a deletion's conditions as the API server does.
 func (w *world) same(seen volume.PV) (*corev1.PersistentVolume, error) {
 	pv := w.pvs[seen.Name]
 	if pv == nil {
 		return nil, nil
 	}
-	if string(pv.UID) != seen.UID || seen.Claim == nil && pv.ResourceVersion != seen.ResourceVersion {
+	if string(pv.UID) != seen.UID || seen.Free() && pv.ResourceVersion != seen.ResourceVersion {
 		return nil, apierrors.NewConflict(corev1.Resource("persistentvolumes"), seen.Name, errors.New("changed"))
 	}
 	return pv, nil
@@ -382,7 +383,7 @@ func (w *world) store(pv *corev1.PersistentVolume) {
 	} else {
 		w.pvs[pv.Name] = pv
 	}
-	if p := w.process; p != nil && !p.dead {
+	if p := w.process; p != nil && !p.dead && !w.fault.deaf {
 		p.watched <- watched{pv.DeepCopy(), gone}
 	}
 }
@@ -394,8 +395,4 @@ func (w *world) edit(name string, change func(*corev1.PersistentVolume)) {
 	pv := w.pvs[name].DeepCopy()
 	change(pv)
 	w.store(pv)
-}
-
-func testNode() publish.Node {
-	return publish.Node{Name: "node-1", UID: "node-uid", Hostname: "host-1"}
 }

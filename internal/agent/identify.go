@@ -31,6 +31,7 @@ func (a *Agent) identify(ctx context.Context, name string) (retry time.Duration)
 	}
 	if !managed { // or another disk's by now
 		a.reports.clear(subject)
+		a.states.forget(unidentified(name))
 		a.reports.clear(foreignSubject(name))
 		return 0
 	}
@@ -51,7 +52,7 @@ func (a *Agent) identify(ctx context.Context, name string) (retry time.Duration)
 		return a.diskless(ctx, s)
 	case pv.Block && !d.Device:
 		a.reportVolume(unidentified(name), s, api.ReasonDiskGone, fmt.Sprintf("PV %s is of volume mode Block, but a directory is mounted at %s", name, pv.Path))
-		return 0
+		return a.tellState(ctx, unidentified(name), &s, 0)
 	default:
 		a.settle(pv, d.Identity)
 		return 0
@@ -68,6 +69,7 @@ func (a *Agent) identifyAt(d volume.Disk) bool {
 		}
 		a.store.Identify(pv, d.Identity)
 		a.reports.clear(volumeSubject(unidentified(pv.Name)))
+		a.states.rename(unidentified(pv.Name), volume.IDOf(d.Identity))
 		return true
 	}
 	return false
@@ -77,6 +79,7 @@ func (a *Agent) identifyAt(d volume.Disk) bool {
 func (a *Agent) settle(pv volume.PV, identity disk.ID) {
 	a.store.Identify(pv, identity)
 	a.reports.clear(volumeSubject(unidentified(pv.Name)))
+	a.states.rename(unidentified(pv.Name), volume.IDOf(identity))
 	a.volumes.kick(volume.IDOf(identity))
 }
 
@@ -89,7 +92,7 @@ func (a *Agent) diskless(ctx context.Context, s situation) time.Duration {
 	case pv.Claim != nil:
 		if err = a.noteUnknown(pv); err == nil {
 			a.reportVolume(id, s, api.ReasonDiskGone, fmt.Sprintf("the disk of PV %s is not there: nothing is mounted or linked at %s", pv.Name, pv.Path))
-			return 0
+			return a.tellState(ctx, id, &s, 0)
 		}
 	case !pv.Deleting:
 		_, err = a.withdraw(ctx, pv)

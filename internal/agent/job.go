@@ -98,7 +98,7 @@ func (a *Agent) removeJob(ctx context.Context, r *volume.Record) (bool, error) {
 	}
 	client, err := a.jobs()
 	if err == nil {
-		err = client.Remove(ctx, r.Job, r.PV.UID)
+		err = client.Remove(ctx, r.Job, jobUID(r))
 	}
 	var soon away
 	if err != nil && (ctx.Err() != nil || errors.As(jobError(err), &soon)) {
@@ -114,7 +114,7 @@ func (a *Agent) removeJob(ctx context.Context, r *volume.Record) (bool, error) {
 func (a *Agent) jobSpec(s *situation, r *volume.Record) job.Spec {
 	c := s.slot.class
 	return job.Spec{
-		PV: r.PV.Name, UID: r.PV.UID, Node: a.node.Name, Hostname: a.node.Hostname,
+		PV: r.PV.Name, UID: jobUID(r), Node: a.node.Name, Hostname: a.node.Hostname,
 		HostDir: c.HostDir, MountDir: c.MountDir, Entry: s.slot.entry.Name, Identity: r.Identity,
 		Image: a.jobImage, Command: c.Wipe.CommandLine(), Timeout: cmp.Or(c.Wipe.Timeout, config.DefaultWipeTimeout), Tolerations: a.config().JobTolerations,
 		Tell: func(message string) {

@@ -97,6 +97,7 @@ func lookDevice(e entry, path string, mounts *disk.Mounts) entry {
 		var b disk.Block
 		if b, err = disk.ReadBlock(sys, major, minor); err == nil {
 			e.Kind, e.Major, e.Minor, e.SizeBytes = kindDevice, major, minor, b.SizeBytes
+			e.Device, e.ID, e.SameNumber = "/dev/"+b.Name, b.ID(), strings.Join(disk.SameNumber(sys, b), ", ")
 			j := inventory.Classify(b, inventory.Use{Mounts: mounts.OfDevice(major, minor), Swapped: b.Swapped(sys)})
 			if j.Verdict != inventory.Free {
 				e.Refused = fmt.Sprintf("cannot be published, verdict %s: %s", j.Verdict, j.Evidence)
@@ -156,6 +157,9 @@ func inspectMount(c config.Class, e entry) (*volume.Disk, string, error) {
 	if d.Identity, err = identityOfMount(fd, m, c.Name, e.Name); err != nil {
 		return nil, "", err
 	}
+	if m.Major != 0 && m.FSType != "btrfs" { // which has a number of its own, and may lie on several
+		d.Medium = disk.MediumID(sys, m.Major, m.Minor)
+	}
 	usage, err := disk.UsageOfFD(fd)
 	if err != nil {
 		return nil, "", err
@@ -166,6 +170,9 @@ func inspectMount(c config.Class, e entry) (*volume.Disk, string, error) {
 		return nil, "", err
 	}
 	d.Root = &owner
+	if err := readMark(fd, c, m, d); err != nil {
+		return nil, "", err
+	}
 	if m.ReadOnly && !d.Keep {
 		d.Refused = "is mounted read-only; mount it read-write, or give it a class with readOnly: true"
 	}
@@ -187,8 +194,14 @@ func inspectDevice(c config.Class, e entry) (*volume.Disk, error) {
 		return nil, err
 	}
 	d.Identity = identityOfDevice(b, c.Name, e.Name)
+	if b.Partition {
+		d.Medium = disk.MediumID(sys, e.Major, e.Minor)
+	}
 	d.CapacityBytes = publish.RoundCapacity(b.SizeBytes)
 	d.Refused = e.Refused
+	if d.Refused == "" {
+		d.Refused = refusedMember(c, e, b)
+	}
 	return d, nil
 }
 

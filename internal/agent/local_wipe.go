@@ -30,11 +30,14 @@ func (localMachine) Wipe(ctx context.Context, c config.Class, w wipeJob) (wipeRe
 		return wipeResult{}, err
 	}
 	defer t.Shut()
-	var o wipe.ContentsOptions
+	o := wipe.ContentsOptions{Progress: w.Progress}
 	if w.Root != nil {
 		o.Owner = *w.Root
 	}
 	r, err := wipe.Contents(ctx, t, o)
+	if err == nil {
+		err = unmark(t)
+	}
 	return wipeResult{Method: string(r.Method), Entries: r.Entries}, err
 }
 
@@ -44,6 +47,7 @@ var wipeMethods = map[config.WipeMethod]wipe.Method{
 	config.WipeZero:       wipe.MethodZero,
 	config.WipeShred:      wipe.MethodShred,
 	config.WipeSignatures: wipe.MethodSignatures,
+	config.WipeNVMeFormat: wipe.MethodFormat,
 }
 
 func wipeDevice(ctx context.Context, c config.Class, w wipeJob, device string) (wipeResult, error) {
@@ -60,7 +64,12 @@ func wipeDevice(ctx context.Context, c config.Class, w wipeJob, device string) (
 	if b.Size() != w.Entry.SizeBytes {
 		from = 0 // it counts the passes over a device of that size
 	}
-	r, err := wipe.Block(ctx, b, wipe.BlockOptions{Method: method, Passes: c.Wipe.Passes, From: from, Checkpoint: w.Reached})
+	o := wipe.BlockOptions{Method: method, Passes: c.Wipe.Passes, Checkpoint: w.Reached, Full: c.Wipe.Verify == config.VerifyFull,
+		BytesPerSecond: c.Wipe.BytesPerSecond, Progress: w.Progress}
+	if o.From = from; !o.Full { // nor does it go on with a full reading back
+		o.From = min(from, o.Total(b.Size()))
+	}
+	r, err := wipe.Block(ctx, b, o)
 	return wipeResult{Method: string(r.Method), Bytes: r.Bytes}, err
 }
 
@@ -71,16 +80,19 @@ const methodCommand = "command"
 // the path in the discovery directory.
 func runCommand(ctx context.Context, c config.Class, w wipeJob, path, device string) (wipeResult, error) {
 	prove := proveDevice(c, w)
-	err := host.RunOnBlock(ctx, device, func(fd int) error {
-		if err := prove(fd); err != nil {
-			return err
-		}
-		return leadsTo(path, fd)
-	}, host.Command{
+	command := host.Command{
 		Args:    c.Wipe.Command,
 		Env:     []string{api.EnvDevice + "=" + path, api.EnvIdentity + "=" + string(w.Identity)},
 		Timeout: c.Wipe.Timeout,
 		Output:  w.Output,
+	}
+	err := host.AtIOPriority(host.IdlePriority, func() error {
+		return host.RunOnBlock(ctx, device, func(fd int) error {
+			if err := prove(fd); err != nil {
+				return err
+			}
+			return leadsTo(path, fd)
+		}, command)
 	})
 	return wipeResult{Method: methodCommand}, err
 }
@@ -114,6 +126,9 @@ func proveDevice(c config.Class, w wipeJob) func(fd int) error {
 		b, err := disk.ReadBlockFD(sys, fd)
 		if err != nil {
 			return err
+		}
+		if b.Major != w.Entry.Major || b.Minor != w.Entry.Minor { // one of two with the same identity
+			return fmt.Errorf("it is device %d:%d, and %d:%d was looked at", b.Major, b.Minor, w.Entry.Major, w.Entry.Minor)
 		}
 		return w.Identity.Expect(identityOfDevice(b, c.Name, w.Entry.Name))
 	}

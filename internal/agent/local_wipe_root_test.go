@@ -4,6 +4,7 @@ package agent
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"github.com/berth-storage/berth/internal/disk"
 	"github.com/berth-storage/berth/internal/host"
 	"github.com/berth-storage/berth/internal/host/hosttest"
+	"github.com/berth-storage/berth/internal/wipe"
 )
 
 // dirtyDevice is a class with a device that a tenant had.
@@ -82,6 +84,38 @@ func TestRootWipeMethods(t *testing.T) {
 	}
 }
 
+// TestRootWipeVerifyAndRate: a class's wish for a full reading back and for a
+// rate reaches the wipe.
+func TestRootWipeVerifyAndRate(t *testing.T) {
+	const size = int64(1100) << 20 // more than is read back in samples
+	class := deviceClass(t, hosttest.NewLoop(t, size))
+	e, d, _ := scanOne(t, class)
+	job := wipeJob{Entry: e, Identity: d.Identity, Reached: func(int64) error { return nil }}
+	for verify, want := range map[config.WipeVerify]int64{"": 1 << 30, config.VerifyFull: size} {
+		class.Wipe = config.DefaultWipe
+		class.Wipe.Verify = verify
+		job.Progress = new(wipe.Progress)
+		if _, err := (localMachine{}).Wipe(t.Context(), class, job); err != nil {
+			t.Fatal(err)
+		}
+		if s := job.Progress.Now(); s.Phase != wipe.PhaseVerify || s.Done != want {
+			t.Errorf("verify %q: %+v, want %d bytes read back", verify, s, want)
+		}
+	}
+	// One that has begun to read all back, and then is to read samples.
+	job.Offset, class.Wipe.Verify = size+(256<<20), config.VerifySampled
+	if _, err := (localMachine{}).Wipe(t.Context(), class, job); err != nil {
+		t.Error(err)
+	}
+	class.Wipe = config.Wipe{Method: config.WipeZero, Passes: 1, BytesPerSecond: 1 << 20}
+	job.Offset = 0
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := (localMachine{}).Wipe(ctx, class, job); err == nil || job.Progress.Now().Done > 8<<20 {
+		t.Errorf("at 1 MiB a second it gave %v, at %+v", err, job.Progress.Now())
+	}
+}
+
 // TestRootWipeCommand: the command finds the device by its name in the
 // discovery directory, and what it says is what counts.
 func TestRootWipeCommand(t *testing.T) {
@@ -90,12 +124,12 @@ func TestRootWipeCommand(t *testing.T) {
 	var lines []string
 	job.Output = func(line string) { lines = append(lines, line) }
 	class.Wipe = config.Wipe{Method: config.WipeCommand, Timeout: time.Hour, Command: []string{"/bin/sh", "-c",
-		`echo "$LOCAL_PV_BLKDEVICE $BERTH_IDENTITY"; dd if=/dev/zero of="$LOCAL_PV_BLKDEVICE" bs=1M count=64 status=none`}}
+		`echo "$LOCAL_PV_BLKDEVICE $BERTH_IDENTITY"; ionice; dd if=/dev/zero of="$LOCAL_PV_BLKDEVICE" bs=1M count=64 status=none`}}
 	r, err := localMachine{}.Wipe(t.Context(), class, job)
 	if err != nil || r != (wipeResult{Method: "command"}) {
 		t.Errorf("the command gave %+v, %v", r, err)
 	}
-	if want := []string{path + " " + string(job.Identity)}; !slices.Equal(lines, want) {
+	if want := []string{path + " " + string(job.Identity), "idle"}; !slices.Equal(lines, want) {
 		t.Errorf("lines are %q, want %q", lines, want)
 	}
 	if !bytes.Equal(contents(t, device), make([]byte, 64<<20)) {

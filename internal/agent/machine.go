@@ -6,6 +6,7 @@ import (
 	"github.com/berth-storage/berth/internal/config"
 	"github.com/berth-storage/berth/internal/disk"
 	"github.com/berth-storage/berth/internal/volume"
+	"github.com/berth-storage/berth/internal/wipe"
 )
 
 // kind is what an entry of a discovery directory looks like from outside.
@@ -27,6 +28,9 @@ type entry struct {
 	Major, Minor int        // of kindDevice
 	SizeBytes    int64      // of kindDevice
 	Refused      string     // of kindDevice: why it must not be published; "" when it may
+	Device       string     // of kindDevice: the kernel's name of it
+	ID           disk.ID    // of kindDevice: its identity, "" for none of its own
+	SameNumber   string     // of kindDevice: disk.SameNumber, with commas
 }
 
 // key is where an entry is found.
@@ -50,8 +54,12 @@ type machine interface {
 	// Disk names the physical disk behind an entry: entries with the same answer
 	// slow each other down. It reads sysfs, and never waits for the disk.
 	Disk(e entry) string
+	// Mark writes a mark on the directory behind an entry, after proving through
+	// the open descriptor that it has this identity. Once a durable one is written
+	// it survives a power cut.
+	Mark(class config.Class, e entry, identity disk.ID, text []byte, durable bool) error
 	// Wipe erases and verifies the disk behind an entry, after proving through
-	// the open descriptor that it has this identity.
+	// the open descriptor that it has this identity, and takes its mark off.
 	Wipe(ctx context.Context, class config.Class, w wipeJob) (wipeResult, error)
 }
 
@@ -64,13 +72,15 @@ type wipeJob struct {
 	// Reached is called now and then with how far this one has come, in bytes
 	// over all passes.
 	Reached func(offset int64) error
+	// Progress is told how far this one is at any moment, where the machine knows.
+	Progress *wipe.Progress
 	// Output gets each line that a command prints.
 	Output func(line string)
 }
 
 // wipeResult is what a wipe did.
 type wipeResult struct {
-	Method  string // contents, discard, zero, shred, signatures or command
+	Method  string // contents, discard, zero, shred, format, signatures or command
 	Entries int64
 	Bytes   int64
 }

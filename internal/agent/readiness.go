@@ -113,8 +113,10 @@ func (a *Agent) reportHung(ctx context.Context, k key) *time.Timer {
 	})
 }
 
-// progress says that the agent may have become ready. It never waits.
+// progress says that the agent may have become ready, or the node's taint be due.
+// It never waits.
 func (a *Agent) progress() {
+	a.taintIsDue()
 	select {
 	case a.progressed <- struct{}{}:
 	default:

@@ -17,7 +17,7 @@ import (
 )
 
 // steps bounds how often one volume is decided on in a row. A volume's longest
-// way, from released to published anew, takes nine.
+// way, from released to published anew, takes ten.
 const steps = 20
 
 // Retries wait twice as long each time, up to these. The API server's is short,
@@ -47,30 +47,39 @@ func (a *Agent) reconcile(ctx context.Context, id volume.ID) (retry time.Duratio
 	if name, ok := strings.CutPrefix(string(id), string(unidentified(""))); ok {
 		return a.identify(ctx, name)
 	}
+	a.obeyNext(ctx, id)
 	s := situation{}
+	if err := a.payOwed(ctx, id); err != nil {
+		return a.failed(id, s, volume.Decision{Verb: volume.Keep}, err)
+	}
 	for range steps {
 		if ctx.Err() != nil {
 			return 0
 		}
 		if !a.gather(id, &s) {
 			a.reports.clear(volumeSubject(id))
+			a.states.forget(id)
 			return 0
 		}
 		if s.in.Disk == nil && s.in.Looked {
 			a.tries.forget(id)
 		}
 		d := volume.Decide(s.in)
+		if d.Verb == volume.Wipe && a.wasGone(id, &s) {
+			a.tellState(ctx, id, &s, 0) // now, as the wipe may take hours
+		}
 		next, err := a.act(ctx, id, &s, d)
 		if ctx.Err() != nil {
 			return 0
 		}
 		if err != nil {
-			return a.failed(id, s, d, err)
+			retry = a.failed(id, s, d, err)
+			return a.tellState(ctx, id, &s, retry)
 		}
 		if next == halt {
 			a.failures.Delete(id)
 			a.metrics.lastReconcile.SetToCurrentTime()
-			return 0
+			return a.tellState(ctx, id, &s, 0)
 		}
 	}
 	a.log.Error("a volume does not settle", "volume", id)
@@ -81,13 +90,15 @@ func (a *Agent) reconcile(ctx context.Context, id volume.ID) (retry time.Duratio
 type situation struct {
 	in   volume.Input
 	slot slot
+	// asked says that the API server itself was asked for the PV, not only its watch.
+	asked bool
 }
 
 // gather fills in what is known of a volume. It reports false for one that is
 // not to be managed: its class is not in the configuration.
 func (a *Agent) gather(id volume.ID, s *situation) bool {
 	in := &s.in
-	in.Record = nil
+	in.Record, in.Node, in.Token = nil, a.node.Name, token()
 	if r, ok := a.journal.Get(id); ok {
 		if unknown(r.Identity) {
 			return false // its PV is worked on under the PV's name
@@ -103,12 +114,23 @@ func (a *Agent) gather(id volume.ID, s *situation) bool {
 		last = key{in.PV.Class, path.Base(in.PV.Path)}
 	}
 	found, known := a.slots.find(id, last)
-	if found.disk != nil && found.entry.key() != last && in.Record != nil && (in.Record.State == volume.Used || in.Record.State == volume.Wiping) {
+	if found.disk != nil && found.entry.key() != last && in.Record != nil && in.Record.Stays() {
 		// A tenant's volume is not followed to another place: it may be a copy of
 		// the disk that was there, which nobody has released.
 		found, known = slot{}, true
 	}
-	s.slot, in.Disk, in.Looked = found, found.disk, known
+	if r := in.Record; r != nil && r.Identity == "" { // damaged; its name is a hash of what is looked for
+		switch {
+		case found.disk != nil:
+			r.Identity, r.Class, r.Entry = found.disk.Identity, found.disk.Class, found.disk.Entry
+		case in.PV != nil:
+			r.Identity, r.Class, r.Entry = in.PV.Identity, last.class, last.name
+		}
+	}
+	s.slot, in.Disk, in.Looked, in.Other = found, found.disk, known, ""
+	if in.Disk == nil {
+		in.Other = a.slots.otherAt(last, id)
+	}
 	if in.Disk == nil && !a.managed(last.class) {
 		return false
 	}
@@ -150,6 +172,9 @@ func (a *Agent) failed(id volume.ID, s situation, d volume.Decision, err error) 
 	if errors.As(err, &notYet) {
 		return notYet.wait
 	}
+	if errors.Is(err, errJournal) { // reported once for all
+		return journalPatience/2 + rand.N(journalPatience/2)
+	}
 	n := 0
 	if v, ok := a.failures.Load(id); ok {
 		n = v.(int) + 1
@@ -173,6 +198,8 @@ func (a *Agent) failed(id volume.ID, s situation, d volume.Decision, err error) 
 
 // pvChanged is called when the PV of a volume has come, gone or changed.
 func (a *Agent) pvChanged(id volume.ID) {
+	pvs, _, _ := a.store.Get(id)
+	a.wipings.seen(id, pvs)
 	a.volumes.kick(id)
 	r, ok := a.journal.Get(id)
 	if !ok {

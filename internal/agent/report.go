@@ -3,14 +3,15 @@ package agent
 import (
 	"context"
 	"fmt"
+	"hash/crc32"
 	"log/slog"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/internal/volume"
 )
 
@@ -32,18 +33,25 @@ type report struct{ reason, message string }
 // set reports a trouble, unless the same was reported for the subject last.
 // The event goes to the node, and to each object in about.
 func (r *reports) set(subject, reason, message string, about ...corev1.ObjectReference) {
-	r.mu.Lock()
-	same := r.current[subject] == report{reason, message}
-	r.current[subject] = report{reason, message}
-	r.mu.Unlock()
-	if same {
+	if !r.note(subject, reason, message) {
 		return
 	}
-	r.log.Warn(message, "reason", reason, "subject", subject)
 	if len(about) == 0 {
 		about = []corev1.ObjectReference{r.node}
 	}
 	r.event(about, reason, message)
+}
+
+// note reports a trouble without an event, and returns whether it is news.
+func (r *reports) note(subject, reason, message string) bool {
+	r.mu.Lock()
+	same := r.current[subject] == report{reason, message}
+	r.current[subject] = report{reason, message}
+	r.mu.Unlock()
+	if !same {
+		r.log.Warn(message, "reason", reason, "subject", subject)
+	}
+	return !same
 }
 
 // setIfItLasts reports a trouble that is still there after a while.
@@ -99,16 +107,13 @@ func (r *reports) counts() map[string]int {
 }
 
 // reportVolume reports trouble with a volume, on its PV and the claim that has
-// it.
+// it. Of a disk that is gone tellState writes the events.
 func (a *Agent) reportVolume(id volume.ID, s situation, reason, message string) {
-	var about []corev1.ObjectReference
-	if pv := s.in.PV; pv != nil {
-		about = append(about, corev1.ObjectReference{APIVersion: "v1", Kind: "PersistentVolume", Name: pv.Name, UID: types.UID(pv.UID)})
-		if c := pv.Claim; c != nil && !pv.Released {
-			about = append(about, corev1.ObjectReference{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: c.Namespace, Name: c.Name, UID: types.UID(c.UID)})
-		}
+	if reason == api.ReasonDiskGone && s.in.PV != nil {
+		a.reports.note(volumeSubject(id), reason, message)
+		return
 	}
-	a.reports.set(volumeSubject(id), reason, message, about...)
+	a.reports.set(volumeSubject(id), reason, message, aboutVolume(s.in.PV)...)
 }
 
 // eventQueue is how many events may wait to be written. More at once are
@@ -153,13 +158,22 @@ func (a *Agent) kubeEvent(e event) *corev1.Event {
 	}
 	now := metav1.Now()
 	return &corev1.Event{
-		ObjectMeta:     metav1.ObjectMeta{Namespace: ns, Name: fmt.Sprintf("%s.%x", e.about.Name, time.Now().UnixNano())},
+		ObjectMeta:     metav1.ObjectMeta{Namespace: ns, Name: fmt.Sprintf("%s.%x%08x", e.about.Name, now.UnixNano(), crc32.ChecksumIEEE([]byte(e.reason)))},
 		InvolvedObject: e.about,
 		Reason:         e.reason,
 		Message:        e.message,
-		Type:           corev1.EventTypeWarning,
+		Type:           eventType(e.reason),
 		Source:         corev1.EventSource{Component: "berth-agent", Host: a.node.Name},
 		FirstTimestamp: now, LastTimestamp: now, Count: 1,
 		ReportingController: "berth.storage/agent", ReportingInstance: a.node.Name,
 	}
+}
+
+// eventType says whether an event with a reason tells of trouble.
+func eventType(reason string) string {
+	switch reason {
+	case api.ReasonDiskBack, api.ReasonCommanded, api.ReasonWipeProgress, api.ReasonWipeStopped:
+		return corev1.EventTypeNormal
+	}
+	return corev1.EventTypeWarning
 }

@@ -27,7 +27,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	var j journal
+	var j *volume.Journal
 	if o.StateDir != "" {
 		if j, err = openJournal(o.StateDir); err != nil {
 			return err
@@ -41,7 +41,10 @@ func Run(ctx context.Context, o Options) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	a := newAgent(ctx, publish.Node{Name: o.Node}, localMachine{}, client, j, o.Log)
+	a := newAgent(ctx, publish.Node{Name: o.Node}, localMachine{}, client, nil, o.Log)
+	if j != nil {
+		a.useJournal(j)
+	}
 	a.standIn = o.StandIn
 	counted.register(a.metrics.registry)
 	// Many volumes at once take stacks and buffers that are not needed after;
@@ -58,6 +61,9 @@ func Run(ctx context.Context, o Options) error {
 	if listener != nil {
 		a.running.Go(func() { a.serve(ctx, listener, o.MetricsPath) })
 	}
+	if j != nil {
+		a.serveCommands(ctx, o.StateDir)
+	}
 	if a.node, err = waitForNode(ctx, client, o.Log); err != nil {
 		cancel()
 		a.running.Wait()
@@ -69,6 +75,7 @@ func Run(ctx context.Context, o Options) error {
 		if o.StateDir, ok = a.awaitStateDir(ctx, o); ok {
 			if j, err = openJournal(o.StateDir); err == nil {
 				a.useJournal(j)
+				a.serveCommands(ctx, o.StateDir)
 			}
 		}
 		if !ok || err != nil {
@@ -77,6 +84,7 @@ func Run(ctx context.Context, o Options) error {
 			return err
 		}
 	}
+	a.reportDamaged(j.Damaged())
 	a.log.Info("agent started", "node", a.node.Name, "config", o.Config.String(), "state", o.StateDir)
 
 	a.running.Go(func() {
@@ -87,6 +95,7 @@ func Run(ctx context.Context, o Options) error {
 		client.WatchVolumes(ctx, a.store)
 	})
 	a.running.Go(func() { a.keepUntainted(ctx) })
+	a.running.Go(func() { a.keepGoneTaint(ctx) })
 	a.running.Go(func() { client.WatchClasses(ctx, a.classes) })
 	a.watch(ctx, "mounts", disk.WatchMounts, func() { a.trigger(false) })
 	a.watch(ctx, "block devices", disk.WatchBlockDevices, a.devicesChanged)
@@ -100,12 +109,8 @@ func Run(ctx context.Context, o Options) error {
 	return nil
 }
 
-func openJournal(stateDir string) (journal, error) {
-	j, err := volume.OpenJournal(filepath.Join(stateDir, "volumes"))
-	if err != nil {
-		return nil, err
-	}
-	return j, nil
+func openJournal(stateDir string) (*volume.Journal, error) {
+	return volume.OpenJournal(filepath.Join(stateDir, "volumes"))
 }
 
 // waitForNode reads the node's object, as soon as the API server gives it.

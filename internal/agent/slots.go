@@ -44,15 +44,15 @@ func newSlots() *slots {
 func (s *slots) find(id volume.ID, prefer key) (found slot, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	keys := s.byID[id]
-	if slices.Contains(keys, prefer) {
-		return *s.byKey[prefer], true
-	}
-	if len(keys) == 1 {
-		return *s.byKey[keys[0]], true
-	}
-	if len(keys) > 1 { // copies: which of them it is cannot be told
-		return slot{}, false
+	if keys := s.byID[id]; len(keys) > 0 {
+		picked, others := s.pick(keys, prefer)
+		found = *s.byKey[picked]
+		if others != "" {
+			d := *found.disk
+			d.Copy = others
+			found.disk = &d
+		}
+		return found, true
 	}
 	if known = s.knows(prefer); !known && !slices.Contains(s.waiting[prefer], id) {
 		s.waiting[prefer] = append(s.waiting[prefer], id)
@@ -79,20 +79,6 @@ func (s *slots) diskAt(k key, who volume.ID) (d *volume.Disk, known bool) {
 		return sl.disk, true
 	}
 	return nil, known
-}
-
-// twin returns another place with the same identity as the disk at k, "" when
-// there is none. The caller holds mu.
-func (s *slots) twin(k key, d *volume.Disk) string {
-	if d == nil {
-		return ""
-	}
-	for _, other := range s.byID[volume.IDOf(d.Identity)] {
-		if other != k {
-			return s.byKey[other].disk.Path
-		}
-	}
-	return ""
 }
 
 // at returns the volume at a place.

@@ -324,7 +324,7 @@ func TestCopyOfADisk(t *testing.T) {
 		settle()
 		wantNames(t, w, "a Bound")
 		w.do(func() {
-			if !slices.Contains(w.events, "Node EntryRefused") {
+			if !slices.Contains(w.events, "PersistentVolumeClaim IdentityCopied") {
 				t.Errorf("the copy is not reported: %q", w.events)
 			}
 			delete(w.disks, "a")

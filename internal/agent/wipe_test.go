@@ -47,12 +47,12 @@ func TestWipeGoesOn(t *testing.T) {
 			a := newAgent(t.Context(), testNode(), m, nil, journal, slog.New(slog.NewTextHandler(&log, nil)))
 			s := &situation{slot: slot{class: class, entry: device}}
 			r := volume.Record{ID: "v", PV: volume.PVRef{Name: "pv-1"}}
-			if _, err := a.erase(t.Context(), s, &r); err != nil || m.began != 0 {
+			if _, err := a.erase(t.Context(), s, &r, nil); err != nil || m.began != 0 {
 				t.Fatalf("a new wipe begins at %d, %v", m.began, err)
 			}
 			kept, _ := journal.Get("v")
 			test.edit(&s.slot)
-			if _, err := a.erase(t.Context(), s, &kept); err != nil || m.began != test.want {
+			if _, err := a.erase(t.Context(), s, &kept, nil); err != nil || m.began != test.want {
 				t.Errorf("it goes on at %d, %v; want %d", m.began, err, test.want)
 			}
 			if !strings.Contains(log.String(), `msg=cleaner pv=pv-1 volume=v line="50 % done"`) {

@@ -68,6 +68,9 @@ type Class struct {
 	// Selector has terms that are ORed onto the node affinity of the class's
 	// volumes, for disks that several nodes reach.
 	Selector []SelectorTerm
+	// WhenGone says what is done, besides reporting it, while the disk of a
+	// claimed volume of the class is gone.
+	WhenGone WhenGone
 	// Shared admits filesystems that other nodes see too. They are never wiped.
 	Shared bool
 	// ReadOnly serves data that others put there: mounted read-only, kept on release.
@@ -96,6 +99,15 @@ const (
 	ReadWriteMany    AccessMode = "ReadWriteMany"
 )
 
+// WhenGone says what is done while the disk of a claimed volume is gone.
+type WhenGone string
+
+// What may be done. The taint is api.TaintDiskGone.
+const (
+	Report    WhenGone = "Report"    // on the PersistentVolume, the claim and the pods
+	TaintNode WhenGone = "TaintNode" // the same, and no pod is placed on the node
+)
+
 // Defaults and limits of the optional fields.
 const (
 	DefaultNamePattern    = "*"
@@ -106,6 +118,7 @@ const (
 var (
 	volumeModes = []string{string(Filesystem), string(Block)}
 	accessModes = []string{string(ReadWriteOnce), string(ReadWriteOncePod), string(ReadOnlyMany), string(ReadWriteMany)}
+	whenGone    = []string{string(Report), string(TaintNode)}
 	// fsTypes are the filesystems that the kubelet can make with the tools a
 	// node usually has.
 	fsTypes = []string{"ext4", "ext3", "ext2", "xfs", "btrfs"}

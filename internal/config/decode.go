@@ -156,7 +156,7 @@ func (d *decoder) agentFields(a *Agent) []field {
 }
 
 func (d *decoder) class(p string, n *yaml.Node) Class {
-	c := Class{VolumeMode: Filesystem, NamePattern: DefaultNamePattern, Wipe: DefaultWipe}
+	c := Class{VolumeMode: Filesystem, NamePattern: DefaultNamePattern, Wipe: DefaultWipe, WhenGone: Report}
 	d.mapping(p, n, []string{"name", "hostDir"}, d.classFields(&c))
 	c.Line = d.lineOf(p+".name", p)
 	if c.MountDir == "" && d.lines[p+".mountDir"] == 0 {
@@ -185,6 +185,7 @@ func (d *decoder) classFields(c *Class) []field {
 		{"selector", func(p string, n *yaml.Node) {
 			d.list(p, n, func(p string, n *yaml.Node) { c.Selector = append(c.Selector, d.selectorTerm(p, n)) })
 		}},
+		{"whenGone", func(p string, n *yaml.Node) { d.oneOf(p, n, (*string)(&c.WhenGone), whenGone) }},
 		{"shared", func(p string, n *yaml.Node) { d.boolean(p, n, &c.Shared) }},
 		{"readOnly", func(p string, n *yaml.Node) { d.boolean(p, n, &c.ReadOnly) }},
 	}

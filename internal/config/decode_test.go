@@ -17,14 +17,14 @@ func TestExampleIsWhatItSays(t *testing.T) {
 	}
 	want := &Agent{
 		Classes: []Class{
-			{Name: "fast", HostDir: "/mnt/disks", MountDir: "/mnt/disks", VolumeMode: Filesystem, AccessMode: ReadWriteOnce, FSType: "ext4", NamePattern: "*", Wipe: DefaultWipe, Line: 14},
-			{Name: "raw", HostDir: "/mnt/raw", MountDir: "/mnt/raw", VolumeMode: Block, AccessMode: ReadWriteOnce, NamePattern: "nvme*, sd?",
-				Wipe: Wipe{Method: WipeShred, Passes: 2, Timeout: DefaultWipeTimeout}, Line: 25},
-			{Name: "vault", HostDir: "/mnt/vault", MountDir: "/mnt/vault", VolumeMode: Block, AccessMode: ReadWriteOnce, NamePattern: "*", Line: 38,
+			{Name: "fast", HostDir: "/mnt/disks", MountDir: "/mnt/disks", VolumeMode: Filesystem, AccessMode: ReadWriteOnce, FSType: "ext4", NamePattern: "*", WhenGone: Report, Wipe: DefaultWipe, Line: 14},
+			{Name: "raw", HostDir: "/mnt/raw", MountDir: "/mnt/raw", VolumeMode: Block, AccessMode: ReadWriteOnce, NamePattern: "nvme*, sd?", WhenGone: TaintNode,
+				Wipe: Wipe{Method: WipeShred, Passes: 2, Timeout: DefaultWipeTimeout, Verify: VerifyFull, BytesPerSecond: 200 << 20}, Line: 25},
+			{Name: "vault", HostDir: "/mnt/vault", MountDir: "/mnt/vault", VolumeMode: Block, AccessMode: ReadWriteOnce, NamePattern: "*", WhenGone: Report, Line: 45,
 				Wipe:     Wipe{Method: WipeCommand, Passes: 1, Command: []string{"/usr/local/bin/erase", "--twice"}, Timeout: 2 * time.Hour, Job: true},
 				Selector: []SelectorTerm{{MatchExpressions: []Requirement{{Key: "example.com/rack", Operator: "In", Values: []string{"r1"}}}}}},
-			{Name: "scratch", HostDir: "/mnt/shared", MountDir: "/mnt/shared", VolumeMode: Filesystem, AccessMode: ReadWriteMany, NamePattern: "*", Wipe: DefaultWipe, Shared: true, Line: 52},
-			{Name: "datasets", HostDir: "/mnt/datasets", MountDir: "/mnt/datasets", VolumeMode: Filesystem, AccessMode: ReadOnlyMany, NamePattern: "*", Wipe: DefaultWipe, ReadOnly: true, Line: 59},
+			{Name: "scratch", HostDir: "/mnt/shared", MountDir: "/mnt/shared", VolumeMode: Filesystem, AccessMode: ReadWriteMany, NamePattern: "*", WhenGone: Report, Wipe: DefaultWipe, Shared: true, Line: 59},
+			{Name: "datasets", HostDir: "/mnt/datasets", MountDir: "/mnt/datasets", VolumeMode: Filesystem, AccessMode: ReadOnlyMany, NamePattern: "*", WhenGone: Report, Wipe: DefaultWipe, ReadOnly: true, Line: 66},
 		},
 		NodeLabels:     []string{"topology.kubernetes.io/zone"},
 		Labels:         map[string]string{"team": "storage"},
@@ -90,8 +90,8 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Agent{RescanInterval: 5 * time.Minute, Classes: []Class{
-		{Name: "a", HostDir: "/mnt/a", MountDir: "/mnt/a", VolumeMode: Filesystem, AccessMode: ReadWriteOnce, NamePattern: "*", Wipe: DefaultWipe, Line: 4},
-		{Name: "b", HostDir: "/mnt/ab", MountDir: "/srv/ab", VolumeMode: Filesystem, AccessMode: ReadWriteOnce, NamePattern: "*", Wipe: DefaultWipe, Line: 7},
+		{Name: "a", HostDir: "/mnt/a", MountDir: "/mnt/a", VolumeMode: Filesystem, AccessMode: ReadWriteOnce, NamePattern: "*", WhenGone: Report, Wipe: DefaultWipe, Line: 4},
+		{Name: "b", HostDir: "/mnt/ab", MountDir: "/srv/ab", VolumeMode: Filesystem, AccessMode: ReadWriteOnce, NamePattern: "*", WhenGone: Report, Wipe: DefaultWipe, Line: 7},
 	}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -165,7 +165,7 @@ func TestMissingClasses(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	want := `agent.yaml:14: classes[0].name: no StorageClass "fast"; the cluster has: faster, raw, scratch, vault; did you mean "faster"?
-agent.yaml:59: classes[4].name: no StorageClass "datasets"; the cluster has: faster, raw, scratch, vault`
+agent.yaml:66: classes[4].name: no StorageClass "datasets"; the cluster has: faster, raw, scratch, vault`
 	if err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}

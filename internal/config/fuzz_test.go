@@ -4,8 +4,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // FuzzDecode holds that Decode never panics, that a refusal names a line of the
@@ -47,7 +51,40 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		holds(t, agent)
+		again, err := Decode("f", data, []string{"/mnt", "/srv"})
+		if err != nil || !reflect.DeepEqual(agent, again) {
+			t.Fatalf("accepted as %+v, and then as %+v, %v", agent, again, err)
+		}
+		roundTrips(t, data, agent)
 	})
+}
+
+// roundTrips: what was accepted says the same when it is written anew, without
+// the author's quotes, comments and order of lines.
+func roundTrips(t *testing.T, data []byte, want *Agent) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(data, &doc); err != nil {
+		t.Fatal(err)
+	}
+	text, err := yaml.Marshal(&doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Decode("f", text, []string{"/mnt", "/srv"})
+	if err != nil {
+		t.Fatalf("written anew it is refused: %v\n%s", err, text)
+	}
+	plain := func(a *Agent) Agent {
+		out := *a
+		out.Classes = slices.Clone(a.Classes)
+		for i := range out.Classes {
+			out.Classes[i].Line = 0
+		}
+		return out
+	}
+	if !reflect.DeepEqual(plain(got), plain(want)) {
+		t.Fatalf("written anew it says %+v, not %+v:\n%s", plain(got), plain(want), text)
+	}
 }
 
 // holds states the rules anew, in the plainest way.

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -170,6 +171,26 @@ func (d *decoder) whole(p string, n *yaml.Node, into *int64, low, high int64) {
 		return
 	}
 	*into = v
+}
+
+// quantity is a number of bytes as Kubernetes spells it, without a fraction.
+var quantity = regexp.MustCompile(`^([0-9]+)(Ki|Mi|Gi|Ti|k|M|G|T)?$`)
+
+// units are quantity's second part.
+var units = map[string]int64{"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+
+// bytes decodes a number of bytes of at least low.
+func (d *decoder) bytes(p string, n *yaml.Node, into *int64, low int64, example string) {
+	m := quantity.FindStringSubmatch(n.Value)
+	tag := n.ShortTag()
+	if n.Kind == yaml.ScalarNode && (tag == "!!str" || tag == "!!int") && m != nil {
+		v, err := strconv.ParseInt(m[1], 10, 64)
+		if unit := units[m[2]]; err == nil && v <= math.MaxInt64/unit && v*unit >= low {
+			*into = v * unit
+			return
+		}
+	}
+	d.wrong(p, n, fmt.Sprintf("a number of bytes of at least %d, such as %s", low, example))
 }
 
 // duration decodes a length of time of at least low.

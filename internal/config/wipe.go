@@ -23,6 +23,12 @@ type Wipe struct {
 	// Job runs the wipe in a Kubernetes Job on the node, not in the agent. The
 	// Job's container runs CommandLine.
 	Job bool
+	// Verify says how much is read back of what the agent itself has erased; ""
+	// is VerifySampled.
+	Verify WipeVerify
+	// BytesPerSecond bounds what the agent itself writes, discards and reads back
+	// of one device; 0 is no bound.
+	BytesPerSecond int64
 }
 
 // CommandLine is the command line that erases the device named by the
@@ -39,6 +45,8 @@ func (w Wipe) CommandLine() []string {
 		return []string{"/scripts/quick_reset.sh"}
 	case WipeErase:
 		return []string{"/usr/local/bin/berth", "clean", "erase"}
+	case WipeNVMeFormat:
+		return []string{"/usr/local/bin/berth", "clean", "nvme-format"}
 	}
 	return w.Command
 }
@@ -49,8 +57,7 @@ type WipeMethod string
 // The wipe methods.
 const (
 	// WipeErase discards where the device then reads zeros, else overwrites with
-	// zeros, and reads back: all of a device up to 1 GiB, of a larger one 1 GiB,
-	// at both ends and in samples between them.
+	// zeros, and reads back as Verify says.
 	WipeErase WipeMethod = "Erase"
 	// WipeZero overwrites with zeros, Passes times, and reads back as WipeErase.
 	WipeZero WipeMethod = "Zero"
@@ -61,9 +68,24 @@ const (
 	// something tells of a filesystem or a partition table, and reads that back.
 	// It is quick, and what the device does not discard the next tenant can find.
 	WipeSignatures WipeMethod = "Signatures"
+	// WipeNVMeFormat has an NVMe namespace erase itself by the command Format NVM,
+	// which reaches blocks that are not mapped any more, and then does as
+	// WipeErase. Where the device cannot, nothing is erased.
+	WipeNVMeFormat WipeMethod = "NVMeFormat"
 	// WipeCommand runs Command and takes its exit status for the result, as
 	// Berth cannot know what it does.
 	WipeCommand WipeMethod = "Command"
+)
+
+// WipeVerify is how much of an erased device is read back.
+type WipeVerify string
+
+const (
+	// VerifySampled reads all of a device up to 1 GiB, of a larger one 1 GiB, at
+	// both ends and in samples between them.
+	VerifySampled WipeVerify = "Sampled"
+	// VerifyFull reads all of the device.
+	VerifyFull WipeVerify = "Full"
 )
 
 // Defaults of the fields of Wipe.
@@ -75,7 +97,13 @@ const (
 // DefaultWipe is the wipe of a class that says nothing of it.
 var DefaultWipe = Wipe{Method: WipeErase, Passes: 1, Timeout: DefaultWipeTimeout}
 
-var wipeMethods = []string{string(WipeErase), string(WipeZero), string(WipeShred), string(WipeSignatures), string(WipeCommand)}
+var wipeVerifies = []string{string(VerifySampled), string(VerifyFull)}
+
+var wipeMethods = []string{string(WipeErase), string(WipeZero), string(WipeShred), string(WipeSignatures), string(WipeNVMeFormat), string(WipeCommand)}
+
+// minBytesPerSecond keeps a slip of the finger, such as a rate without its unit,
+// from wiping for years.
+const minBytesPerSecond = 1 << 20
 
 // maxPasses keeps a slip of the finger from wiping for months.
 const maxPasses = 100
@@ -88,6 +116,8 @@ func (d *decoder) wipe(p string, n *yaml.Node, w *Wipe) {
 		{"command", func(p string, n *yaml.Node) { d.texts(p, n, &w.Command) }},
 		{"timeout", func(p string, n *yaml.Node) { d.duration(p, n, &timeout, time.Second, "24h") }},
 		{"job", func(p string, n *yaml.Node) { d.boolean(p, n, &w.Job) }},
+		{"verify", func(p string, n *yaml.Node) { d.oneOf(p, n, (*string)(&w.Verify), wipeVerifies) }},
+		{"bytesPerSecond", func(p string, n *yaml.Node) { d.bytes(p, n, &w.BytesPerSecond, minBytesPerSecond, "200Mi") }},
 	})
 	if passes > 0 {
 		w.Passes = int(passes)
@@ -120,6 +150,12 @@ func (d *decoder) checkWipe(p string, w Wipe) {
 	}
 	if line := d.lines[p+".passes"]; line > 0 && w.Method != WipeZero && w.Method != WipeShred {
 		d.report(line, p+".passes", "found with method %s; allowed: with methods Zero and Shred only", w.Method)
+	}
+	if line := d.lines[p+".verify"]; line > 0 && (w.Job || w.Method == WipeCommand || w.Method == WipeSignatures) {
+		d.report(line, p+".verify", "found with method %s and job: %v; allowed: with Erase, Zero, Shred and NVMeFormat in the agent itself", w.Method, w.Job)
+	}
+	if line := d.lines[p+".bytesPerSecond"]; line > 0 && (w.Job || w.Method == WipeCommand) {
+		d.report(line, p+".bytesPerSecond", "found with method %s and job: %v; allowed: where the agent itself does the wipe", w.Method, w.Job)
 	}
 	if line := d.lines[p+".timeout"]; line > 0 && w.Method != WipeCommand && !w.Job {
 		d.report(line, p+".timeout", "found with method %s and without job: true; allowed: where another program does the wipe", w.Method)

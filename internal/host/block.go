@@ -27,8 +27,9 @@ type Block struct {
 // OpenBlock opens the block device at path, which must not be a link. Before
 // it returns, it calls check with the open descriptor, to prove that this is
 // the device that the caller means; when check fails, so does OpenBlock, and
-// nothing was written. A device that is mounted or claimed is ErrBusy, one
-// that takes no writes ErrReadOnly.
+// nothing was written. A device that is mounted or claimed, or that a process
+// has open for writing, is ErrBusy, with the name of who holds it as far as that
+// can be seen; one that takes no writes is ErrReadOnly.
 func OpenBlock(path string, check func(fd int) error) (*Block, error) {
 	fd, err := openBlock(path)
 	if err != nil {
@@ -63,7 +64,7 @@ func openBlock(path string) (int, error) {
 	switch err {
 	case nil:
 	case unix.EBUSY:
-		return -1, ErrBusy
+		return -1, busy(handle)
 	case unix.EROFS:
 		return -1, ErrReadOnly
 	default:
@@ -73,6 +74,9 @@ func openBlock(path string) (int, error) {
 	readOnly, err := unix.IoctlGetUint32(fd, unix.BLKROGET)
 	if err == nil && readOnly != 0 {
 		err = ErrReadOnly
+	}
+	if err == nil {
+		err = notWritten(fd)
 	}
 	if err != nil {
 		unix.Close(fd)

@@ -57,11 +57,14 @@ func openShared(handle int) (int, error) {
 	node := "/proc/self/fd/" + strconv.Itoa(handle)
 	claimed, err := unix.Open(node, unix.O_RDONLY|unix.O_EXCL|unix.O_CLOEXEC, 0)
 	if err == unix.EBUSY {
-		return -1, ErrBusy
+		return -1, busy(handle)
 	}
 	if err != nil {
 		return -1, err
 	}
 	defer unix.Close(claimed)
+	if err := notWritten(claimed); err != nil {
+		return -1, err
+	}
 	return unix.Open(node, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 }

@@ -165,12 +165,27 @@ func (t *Tree) RemoveXattr(d *Dir, name string) error {
 // Sync makes all that was done to the tree survive a loss of power. It writes
 // out the whole filesystem, as btrfs need not log a directory's removed
 // descendants when only the directory is synced.
+//
+// After a disk error ext4 may have a journal that has ended, with all removals
+// in it: it has nothing to write, so a sync goes well, and it need not show as
+// read-only. What is on the disk is as before. Such a filesystem takes no new
+// directory, so one is made and removed first.
 func (t *Tree) Sync() error {
+	if err := unix.Mkdirat(t.root.fd, probe, 0o700); err != nil {
+		return fmt.Errorf("making sure that the filesystem of %q takes writes: %w", t.path, err)
+	}
+	if err := unix.Unlinkat(t.root.fd, probe, unix.AT_REMOVEDIR); err != nil {
+		return fmt.Errorf("making sure that the filesystem of %q takes writes: %w", t.path, err)
+	}
 	if err := unix.Syncfs(t.root.fd); err != nil {
 		return fmt.Errorf("syncing the filesystem of %q: %w", t.path, err)
 	}
 	return nil
 }
+
+// probe is the directory that Sync makes. After a crash it may be left, and is
+// removed when the wipe goes on.
+const probe = ".berth-wipe"
 
 // ioctl calls one that takes a pointer to 64 bits.
 func ioctl(fd int, request uint, value *uint64) error {

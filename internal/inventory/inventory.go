@@ -17,6 +17,7 @@ type Verdict string
 // The verdicts on a device that somebody put into a discovery directory.
 const (
 	Free    Verdict = "Free"    // nothing uses it
+	Foreign Verdict = "Foreign" // nothing uses it now, but its bytes say that something else owns it
 	InUse   Verdict = "InUse"   // mounted, swapped on, or other devices are built on it
 	Unknown Verdict = "Unknown" // it cannot be told; never treated as Free
 )
@@ -31,6 +32,9 @@ type Judgement struct {
 type Use struct {
 	Mounts  []disk.Mount
 	Swapped bool
+	// Member is what the device's own bytes say that it is part of, as
+	// disk.ReadMember tells; "" for nothing, and where they were not read.
+	Member string
 }
 
 // Classify judges a block device that was found in a discovery directory. That
@@ -50,6 +54,8 @@ func Classify(b disk.Block, use Use) Judgement {
 		return Judgement{InUse, "it is swap space"}
 	case len(use.Mounts) > 0:
 		return Judgement{InUse, fmt.Sprintf("its filesystem is mounted on %s", use.Mounts[0].Point)}
+	case use.Member != "":
+		return Judgement{Foreign, fmt.Sprintf("nothing uses it now, but it bears the mark of %s; if nobody needs what is on it, take the mark off with wipefs -a", use.Member)}
 	}
 	return Judgement{Free, "no partitions, holders, swap or mounts"}
 }

@@ -26,6 +26,8 @@ func TestClassify(t *testing.T) {
 		{"held", disk.Block{SizeBytes: 1, Holders: []string{"md127"}}, inventory.Use{}, inventory.InUse, "md127"},
 		{"swap", disk.Block{SizeBytes: 1}, inventory.Use{Swapped: true}, inventory.InUse, "swap"},
 		{"mounted", disk.Block{SizeBytes: 1}, inventory.Use{Mounts: mounts}, inventory.InUse, "/srv/data"},
+		{"marked", disk.Block{SizeBytes: 1}, inventory.Use{Member: "LVM2_member (at byte 536)"}, inventory.Foreign, "LVM2_member"},
+		{"marked and used", disk.Block{SizeBytes: 1, Holders: []string{"dm-0"}}, inventory.Use{Member: "LVM2_member"}, inventory.InUse, "dm-0"},
 		{"everything at once", disk.Block{ReadOnly: true, Partitions: []string{"a"}, Holders: []string{"b"}}, inventory.Use{Swapped: true, Mounts: mounts}, inventory.Unknown, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -11,6 +11,11 @@ import (
 	"github.com/berth-storage/berth/internal/inventory"
 )
 
+// stopped makes an array and stops it, so that only the disks' bytes tell of it.
+func stopped(metadata string) string {
+	return "mdadm --create --run --metadata=" + metadata + " --level=1 --raid-devices=2 /dev/md/a $D1 $D2; udevadm settle; mdadm --stop /dev/md/a"
+}
+
 // TestVMVerdicts: a device that something else uses is seen to be used,
 // whichever way it is, on a kernel that has them all.
 func TestVMVerdicts(t *testing.T) {
@@ -30,7 +35,16 @@ func TestVMVerdicts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return inventory.Classify(b, inventory.Use{Mounts: mounts.OfDevice(major, minor), Swapped: b.Swapped(sys)})
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		member, err := disk.ReadMember(f, b.SizeBytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return inventory.Classify(b, inventory.Use{Mounts: mounts.OfDevice(major, minor), Swapped: b.Swapped(sys), Member: member})
 	}
 	for _, c := range []struct {
 		name, make, undo string
@@ -51,6 +65,13 @@ func TestVMVerdicts(t *testing.T) {
 			map[string]inventory.Verdict{nvme + "1": inventory.InUse, nvme + "2": inventory.InUse, "/dev/md/a": inventory.Free}},
 		{"swap", "mkswap $D1; swapon $D1", "swapoff $D1; wipefs -qa $D1", map[string]inventory.Verdict{nvme + "1": inventory.InUse}},
 		{"a mounted disk", "mkfs.ext4 -q $D2; mount $D2 /mnt", "umount /mnt; wipefs -qa $D2", map[string]inventory.Verdict{nvme + "2": inventory.InUse}},
+		{"a volume group that is not active", "vgcreate -q g $D1; lvcreate -q -y -n one -L 16M g; vgchange -q -an g", "vgremove -q -f g; pvremove -q $D1",
+			map[string]inventory.Verdict{nvme + "1": inventory.Foreign}},
+		{"a stopped array, 1.2", stopped("1.2"), "mdadm --zero-superblock $D1 $D2", map[string]inventory.Verdict{nvme + "1": inventory.Foreign, nvme + "2": inventory.Foreign}},
+		{"a stopped array, 1.0", stopped("1.0"), "mdadm --zero-superblock $D1 $D2", map[string]inventory.Verdict{nvme + "1": inventory.Foreign}},
+		{"a stopped array, 0.90", stopped("0.90"), "mdadm --zero-superblock $D1 $D2", map[string]inventory.Verdict{nvme + "1": inventory.Foreign}},
+		{"swap that is not on", "mkswap $D1", "wipefs -qa $D1", map[string]inventory.Verdict{nvme + "1": inventory.Foreign}},
+		{"a filesystem that is not mounted", "mkfs.ext4 -q $D1", "wipefs -qa $D1", map[string]inventory.Verdict{nvme + "1": inventory.Free}},
 		{"read-only", "blockdev --setro $D1", "blockdev --setrw $D1", map[string]inventory.Verdict{nvme + "1": inventory.Unknown}},
 		{"a mapping", "dmsetup create m --table \"0 32768 linear $D1 0\"", "dmsetup remove m",
 			map[string]inventory.Verdict{nvme + "1": inventory.InUse, "/dev/mapper/m": inventory.Free}},

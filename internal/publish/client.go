@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -60,7 +61,8 @@ func (c *Client) Node(ctx context.Context) (Node, error) {
 	if hostname == "" {
 		return Node{}, fmt.Errorf("reading node %s: it has no label %s, so no pod could be placed beside its volumes", c.node, corev1.LabelHostname)
 	}
-	return Node{Name: n.Name, UID: string(n.UID), Hostname: hostname, Labels: n.Labels}, nil
+	tainted := slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Key == api.TaintDiskGone })
+	return Node{Name: n.Name, UID: string(n.UID), Hostname: hostname, Labels: n.Labels, Tainted: tainted}, nil
 }
 
 // Create makes a PersistentVolume and returns it as the API server has it.
@@ -108,7 +110,7 @@ func (c *Client) Withdraw(ctx context.Context, pv volume.PV) (*corev1.Persistent
 	defer cancel()
 	uid := types.UID(pv.UID)
 	only := &metav1.Preconditions{UID: &uid}
-	if pv.Claim == nil {
+	if pv.Free() {
 		only.ResourceVersion = &pv.ResourceVersion
 	}
 	answer, err := c.core.Delete().Resource(pvs).Name(pv.Name).Body(&metav1.DeleteOptions{Preconditions: only}).Do(ctx).Get()
@@ -131,7 +133,7 @@ func (c *Client) LetGo(ctx context.Context, pv volume.PV) error {
 		"uid":                                 pv.UID,
 		"$deleteFromPrimitiveList/finalizers": []string{api.Finalizer},
 	}
-	if pv.Claim == nil {
+	if pv.Free() {
 		meta["resourceVersion"] = pv.ResourceVersion
 	}
 	patch, err := json.Marshal(map[string]any{"metadata": meta})

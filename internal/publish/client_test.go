@@ -170,12 +170,14 @@ func TestGet(t *testing.T) {
 func TestWithdrawAndLetGo(t *testing.T) {
 	free := volume.PV{Name: "pv1", UID: "u1", ResourceVersion: "5"}
 	claimed := free
-	claimed.Claim = &volume.Claim{Namespace: "ns", Name: "a"}
+	claimed.Claim = &volume.Claim{Namespace: "ns", Name: "a", UID: "ca"}
+	named := free
+	named.Claim = &volume.Claim{Namespace: "ns", Name: "a"} // which may take it at any time
 	for _, c := range []struct {
 		name    string
 		pv      volume.PV
 		version string
-	}{{"unclaimed", free, "5"}, {"claimed", claimed, ""}} {
+	}{{"unclaimed", free, "5"}, {"claimed", claimed, ""}, {"for a claim that has not come", named, "5"}} {
 		t.Run(c.name, func(t *testing.T) {
 			client, requests := served(t, func(w http.ResponseWriter, _ *http.Request) {
 				answer(w, 200, "PersistentVolume", pvOf("pv1", id1, "u1", "6"))
@@ -250,6 +252,10 @@ func TestNode(t *testing.T) {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
 	only(t, requests(), "GET", "/api/v1/nodes/node-1")
+	node.Spec.Taints = []corev1.Taint{{Key: "other"}, {Key: api.TaintDiskGone, Effect: corev1.TaintEffectNoSchedule}}
+	if got, err := c.Node(t.Context()); err != nil || !got.Tainted {
+		t.Errorf("with the taint: got %+v, %v", got, err)
+	}
 	delete(node.Labels, corev1.LabelHostname)
 	if _, err := c.Node(t.Context()); err == nil || !strings.Contains(err.Error(), corev1.LabelHostname) {
 		t.Errorf("without the label: %v, want an error that names it", err)

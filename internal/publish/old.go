@@ -70,6 +70,9 @@ func (c *Client) WatchOld(ctx context.Context, node Node, store *Store) {
 			return list, nil
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			if err := SameHistory(ctx, requests(c.core, c.codec, pvs, ""), &corev1.PersistentVolumeList{}, o.ResourceVersion); err != nil {
+				return nil, err
+			}
 			o.Watch = true
 			w, err := requests(c.core, c.codec, pvs, "")(o).Watch(ctx)
 			if err != nil {

@@ -23,6 +23,7 @@ type Node struct {
 	UID      string
 	Hostname string            // the value of its label kubernetes.io/hostname, which the scheduler matches
 	Labels   map[string]string // all labels
+	Tainted  bool              // it had api.TaintDiskGone when it was read
 }
 
 // Spec is all that goes into one PersistentVolume.
@@ -44,6 +45,7 @@ type Spec struct {
 	Owned         bool                      // the Node object owns it
 	NodeNameOnly  bool                      // its provisioner's name goes without the node's UID
 	Unheld        bool                      // it goes without Berth's finalizer
+	For           *volume.Claim             // the only claim that may have it, by name; nil for any
 }
 
 // Name is the name of the PersistentVolume for an entry of a class on a node.
@@ -121,9 +123,14 @@ func PersistentVolume(s Spec, n Node) *corev1.PersistentVolume {
 	if s.Owned {
 		meta.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: n.Name, UID: types.UID(n.UID)}}
 	}
+	var claim *corev1.ObjectReference
+	if s.For != nil { // without a UID: the claim may be made anew
+		claim = &corev1.ObjectReference{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: s.For.Namespace, Name: s.For.Name}
+	}
 	return &corev1.PersistentVolume{
 		ObjectMeta: meta,
 		Spec: corev1.PersistentVolumeSpec{
+			ClaimRef:                      claim,
 			Capacity:                      corev1.ResourceList{corev1.ResourceStorage: *resource.NewQuantity(s.CapacityBytes, resource.BinarySI)},
 			AccessModes:                   []corev1.PersistentVolumeAccessMode{corev1.PersistentVolumeAccessMode(s.AccessMode)},
 			PersistentVolumeReclaimPolicy: s.Reclaim,
@@ -159,6 +166,7 @@ func View(pv *corev1.PersistentVolume) (volume.PV, bool) {
 		Released:        pv.Status.Phase == corev1.VolumeReleased,
 		Delete:          pv.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete,
 		Deleting:        pv.DeletionTimestamp != nil,
+		State:           pv.Annotations[api.AnnState],
 		Held:            slices.Contains(pv.Finalizers, api.Finalizer),
 	}
 	if c := pv.Spec.ClaimRef; c != nil {

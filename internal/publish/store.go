@@ -119,6 +119,18 @@ func (s *Store) Identify(pv volume.PV, identity disk.ID) {
 	}
 }
 
+// Any reports whether match is true for a PV.
+func (s *Store) Any(match func(volume.PV) bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.byName {
+		if match(e.pv) {
+			return true
+		}
+	}
+	return false
+}
+
 // OldPVs returns the PVs without a label.
 func (s *Store) OldPVs() (out []volume.PV) {
 	s.mu.Lock()

@@ -90,3 +90,42 @@ func TestRemoveTaintErrors(t *testing.T) {
 		t.Errorf("got %v, %v, want a refusal", removed, err)
 	}
 }
+
+// A taint is added beside the others, and everything else goes back as it came.
+func TestAddTaint(t *testing.T) {
+	for node, taints := range map[string]int{taintedNode: 4, `{"kind":"Node","apiVersion":"v1","metadata":{"name":"node-1"}}`: 1} {
+		c, requests := served(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, node)
+		})
+		added, err := c.AddTaint(t.Context(), "start", "PreferNoSchedule") // its other effects do not stand for it
+		if err != nil || !added {
+			t.Fatalf("got %v, %v", added, err)
+		}
+		r := requests()
+		if len(r) != 2 || r[1].method != "PUT" || r[1].path != "/api/v1/nodes/node-1" {
+			t.Fatalf("requests %+v", r)
+		}
+		got := object(t, string(r[1].body))
+		spec, _ := got["spec"].(map[string]any)
+		all, _ := spec["taints"].([]any)
+		if len(all) != taints || !reflect.DeepEqual(all[len(all)-1], map[string]any{"key": "start", "effect": "PreferNoSchedule"}) {
+			t.Fatalf("taints %v", all)
+		}
+		want := object(t, node)
+		if spec["taints"] = all[:len(all)-1]; want["spec"] == nil {
+			delete(got, "spec")
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("sent %s", r[1].body)
+		}
+	}
+	c, requests := served(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, taintedNode)
+	})
+	if added, err := c.AddTaint(t.Context(), "start", "NoSchedule"); added || err != nil {
+		t.Errorf("what is there was added: %v, %v", added, err)
+	}
+	only(t, requests(), "GET", "/api/v1/nodes/node-1")
+}

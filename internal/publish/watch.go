@@ -138,6 +138,9 @@ func follow(ctx context.Context, client rest.Interface, codec runtime.ParameterC
 			return out, request(o).Do(ctx).Into(out)
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			if err := SameHistory(ctx, requests(client, codec, resource, ""), list, o.ResourceVersion); err != nil {
+				return nil, err
+			}
 			o.Watch = true
 			return request(o).Watch(ctx)
 		},

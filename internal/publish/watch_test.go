@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -25,6 +26,8 @@ func nobody(*corev1.PersistentVolume) bool { return false }
 type watchServer struct {
 	mu      sync.Mutex
 	items   []*corev1.PersistentVolume
+	version string // of the lists; "10" if empty
+	cut     chan struct{}
 	refuse  int // so many requests are refused
 	refused chan struct{}
 	queries []url.Values
@@ -34,7 +37,7 @@ type watchServer struct {
 func (s *watchServer) serve(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.queries = append(s.queries, r.URL.Query())
-	items, refusing := s.items, s.refuse > 0
+	items, version, refusing := s.items, s.version, s.refuse > 0
 	if refusing {
 		if s.refuse--; s.refuse == 0 {
 			close(s.refused)
@@ -45,7 +48,7 @@ func (s *watchServer) serve(w http.ResponseWriter, r *http.Request) {
 	case refusing:
 		refuse(w, apierrors.NewServiceUnavailable("starting"))
 	case r.URL.Query().Get("watch") == "":
-		list := corev1.PersistentVolumeList{ListMeta: metav1.ListMeta{ResourceVersion: "10"}}
+		list := corev1.PersistentVolumeList{ListMeta: metav1.ListMeta{ResourceVersion: cmp.Or(version, "10")}}
 		for _, pv := range items {
 			list.Items = append(list.Items, *pv)
 		}
@@ -68,6 +71,8 @@ func (s *watchServer) watch(w http.ResponseWriter, r *http.Request) {
 			pv.Kind, pv.APIVersion = "PersistentVolume", "v1"
 			_ = json.NewEncoder(w).Encode(map[string]any{"type": "ADDED", "object": pv}) // the client may be gone
 			flush()
+		case <-s.cut:
+			return
 		case <-r.Context().Done():
 			return
 		}
@@ -115,7 +120,7 @@ func TestWatchVolumes(t *testing.T) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, q := range s.queries {
-		if q.Get("labelSelector") != api.LabelNode+"=node-1" {
+		if q.Get("labelSelector") != api.LabelNode+"=node-1" && q.Get("limit") != "1" {
 			t.Errorf("asked for more than this node's PVs: %v", q)
 		}
 	}
@@ -132,6 +137,29 @@ func TestWatchRecovers(t *testing.T) {
 	within(t, 5*time.Second, listed, "the list, after the server's return")
 	if pvs, _, _ := store.Get(volume.IDOf(id1)); len(pvs) == 0 {
 		t.Error("the PV is missing")
+	}
+}
+
+// TestWatchAfterRestore: an API server whose database was put back to an earlier
+// time does not refuse a watch from a version that it has not reached, and shows
+// nothing. What it has is read anew.
+func TestWatchAfterRestore(t *testing.T) {
+	s := &watchServer{items: []*corev1.PersistentVolume{pvOf("pv1", id1, "u1", "9")}, events: make(chan *corev1.PersistentVolume), cut: make(chan struct{})}
+	c, _ := served(t, s.serve)
+	listed, changed := make(chan struct{}, 10), make(chan volume.ID, 10)
+	store := NewStore(Handlers{Changed: func(id volume.ID) { changed <- id }, Listed: func() { listed <- struct{}{} }, Foreign: nobody})
+	running(t, func(ctx context.Context) { c.WatchVolumes(ctx, store) })
+	within(t, 10*time.Second, listed, "the first list")
+	within(t, 10*time.Second, changed, "a listed PV")
+	s.events <- pvOf("pv1", id1, "u1", "11") // a watch that shows nothing is followed by a list anyway
+	within(t, 10*time.Second, changed, "a PV of the watch")
+	s.mu.Lock()
+	s.items, s.version = []*corev1.PersistentVolume{pvOf("pv1", id1, "u1", "5")}, "7"
+	s.mu.Unlock()
+	s.cut <- struct{}{}
+	within(t, 10*time.Second, listed, "the list after the restore")
+	if pvs, _, _ := store.Get(volume.IDOf(id1)); len(pvs) != 1 || pvs[0].ResourceVersion != "5" {
+		t.Errorf("got %+v", pvs)
 	}
 }
 

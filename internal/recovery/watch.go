@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/berth-storage/berth/internal/publish"
 )
 
 // listTimeout bounds a list of all objects of a kind: tens of thousands, on a
@@ -43,6 +45,9 @@ func (c *client) follow(ctx context.Context, resource string, kind, list runtime
 			return out, request(o).Do(ctx).Into(out)
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			if err := publish.SameHistory(ctx, request, list, o.ResourceVersion); err != nil {
+				return nil, err
+			}
 			o.Watch = true
 			return request(o).Watch(ctx)
 		},

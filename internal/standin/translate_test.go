@@ -82,7 +82,7 @@ func TestTranslatedAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &config.Agent{RescanInterval: 5 * time.Minute, Classes: []config.Class{{
-		Name: "fast", HostDir: "/mnt/disks", MountDir: "/mnt/disks", VolumeMode: config.Filesystem, AccessMode: config.ReadWriteOnce, NamePattern: "*",
+		Name: "fast", HostDir: "/mnt/disks", MountDir: "/mnt/disks", VolumeMode: config.Filesystem, AccessMode: config.ReadWriteOnce, NamePattern: "*", WhenGone: config.Report,
 		Wipe: config.Wipe{Method: config.WipeSignatures, Passes: 1, Timeout: config.DefaultWipeTimeout}, Line: 2,
 	}}}
 	if !reflect.DeepEqual(tr.Agent, want) || len(tr.Notes) != 0 {

@@ -5,6 +5,9 @@ import "fmt"
 // Decide says what to do next with a volume. It is pure: it is the only place
 // where it is decided whether a volume is published, withdrawn or wiped.
 func Decide(in Input) Decision {
+	if d, decided := decideMark(in); decided {
+		return d
+	}
 	if in.Record == nil {
 		return decideNew(in)
 	}
@@ -23,6 +26,8 @@ func Decide(in Input) Decision {
 		return decideWiped(in)
 	case Quarantined:
 		return decideQuarantined(in)
+	case Returning:
+		return decideReturning(in)
 	}
 	return quarantine(in, fmt.Sprintf("its journal record has the unknown state %q", in.Record.State))
 }
@@ -37,12 +42,14 @@ func decideNew(in Input) Decision {
 		return keep(recordOf(in).with(Published, nil))
 	case in.Disk == nil:
 		return Decision{Verb: Nothing}
-	case in.Disk.Refused != "":
-		return wait(Refused, in.Disk.Refused)
-	case in.Rival != "":
-		return occupied(in)
 	}
-	return keep(recordOf(in).with(Published, nil))
+	if no, why := unfit(in); no {
+		return why
+	}
+	if in.Disk.Markable && in.Empty == nil {
+		return Decision{Verb: Examine}
+	}
+	return keep(recordOf(in).with(Published, func(r *Record) { r.offer(in) }))
 }
 
 func decideClean(in Input) Decision {
@@ -53,14 +60,17 @@ func decideClean(in Input) Decision {
 		return keep(in.Record.with(Published, func(r *Record) { r.PV = refOf(in.PV) }))
 	case in.Disk == nil:
 		return Decision{Verb: Nothing}
-	case in.Disk.Refused != "":
-		return wait(Refused, in.Disk.Refused)
-	case in.Rival != "":
-		return occupied(in)
+	}
+	if no, why := unfit(in); no {
+		return why
+	}
+	if in.Disk.Markable && in.Empty == nil {
+		return Decision{Verb: Examine}
 	}
 	return keep(in.Record.with(Published, func(r *Record) {
-		r.Class, r.Entry = in.Disk.Class, in.Disk.Entry
+		r.Class, r.Entry, r.Medium = in.Disk.Class, in.Disk.Entry, in.Disk.Medium
 		r.PV, r.Claim, r.Reason, r.Offset = PVRef{}, nil, "", 0
+		r.offer(in)
 	}))
 }
 
@@ -77,6 +87,8 @@ func decidePublished(in Input) Decision {
 		return keep(in.Record.with(Withdrawing, func(r *Record) { r.PV = refOf(pv) }))
 	case in.Record.PV.UID != pv.UID:
 		return keep(in.Record.with(Published, func(r *Record) { r.PV = refOf(pv) }))
+	case in.Disk != nil && in.Disk.Medium != "" && in.Record.Medium != in.Disk.Medium: // no claim has had either
+		return keep(in.Record.with(Published, func(r *Record) { r.Medium = in.Disk.Medium }))
 	}
 	return Decision{Verb: Nothing}
 }
@@ -95,12 +107,14 @@ func decideVanished(in Input) Decision {
 		return keep(in.Record.with(Clean, func(r *Record) { r.PV = PVRef{} }))
 	case in.Disk == nil:
 		return Decision{Verb: Nothing}
+	case in.Disk.Copy != "": // whichever is looked at says nothing of the other
+		return wait(Copied, in.Disk.Copy)
 	case in.Record.PV.UID == "" || in.Disk.Keep:
-		if in.Disk.Refused != "" {
-			return wait(Refused, in.Disk.Refused)
+		if no, why := unfit(in); no {
+			return why
 		}
-		if in.Rival != "" {
-			return occupied(in)
+		if d, decided := decideBare(in); decided {
+			return d
 		}
 		return Decision{Verb: Publish, Record: in.Record.with(Published, func(r *Record) { r.PV.UID = "" })}
 	case in.Disk.Device || in.Empty != nil && !*in.Empty:
@@ -125,7 +139,7 @@ func decideReplaced(in Input) Decision {
 		return remove(pv)
 	case in.Disk == nil && pv.Claim == nil:
 		return Decision{Verb: Nothing}
-	case in.Disk == nil:
+	case in.Disk == nil, in.Disk.Copy != "":
 		return replaced(in)
 	case in.Disk.Keep, !in.Disk.Device && in.Empty != nil && *in.Empty:
 		if pv.Claim != nil {
@@ -180,13 +194,27 @@ func remove(pv *PV) Decision {
 // outdated reports whether an unclaimed PV says something else than the disk.
 func outdated(in Input) bool {
 	return in.PV.Path != in.Disk.Path || in.PV.Class != in.Disk.Class ||
-		in.PV.CapacityBytes != in.Disk.CapacityBytes || in.Disk.Refused != ""
+		in.PV.CapacityBytes != in.Disk.CapacityBytes || in.Disk.Refused != "" || in.Disk.Copy != ""
+}
+
+// unfit reports whether a disk that no claim has must not be published, and what
+// is decided instead.
+func unfit(in Input) (bool, Decision) {
+	switch {
+	case in.Disk.Copy != "":
+		return true, wait(Copied, in.Disk.Copy)
+	case in.Disk.Refused != "":
+		return true, wait(Refused, in.Disk.Refused)
+	case in.Rival != "":
+		return true, occupied(in)
+	}
+	return false, Decision{}
 }
 
 func recordOf(in Input) Record {
 	r := Record{}
 	if in.Disk != nil {
-		r = Record{Identity: in.Disk.Identity, Class: in.Disk.Class, Entry: in.Disk.Entry, Root: in.Disk.Root}
+		r = Record{Identity: in.Disk.Identity, Class: in.Disk.Class, Entry: in.Disk.Entry, Medium: in.Disk.Medium, Root: in.Disk.Root, Mark: in.Disk.markID(in.Token)}
 	} else {
 		r = Record{Identity: in.PV.Identity, Class: in.PV.Class}
 	}
@@ -194,7 +222,8 @@ func recordOf(in Input) Record {
 	if in.PV != nil {
 		r.PV = refOf(in.PV)
 		if in.PV.Claim != nil {
-			r.Root = nil // a tenant may have changed it already
+			// A tenant may have changed it already, and may have had another medium.
+			r.Root, r.Medium = nil, ""
 		}
 	}
 	return r
@@ -209,6 +238,7 @@ func used(in Input) Decision {
 		if in.PV.Claim != nil {
 			r.Claim = in.PV.Claim
 		}
+		r.renew(in)
 	}))
 }
 
@@ -227,5 +257,8 @@ func quarantine(in Input, reason string) Decision {
 }
 
 func goneMessage(in Input) string {
+	if in.Other != "" {
+		return fmt.Sprintf("the disk %s of PV %s is not there: %q of class %s is another one now, %s, which is not taken for it", in.Record.Identity, in.Record.PV.Name, in.Record.Entry, in.Record.Class, in.Other)
+	}
 	return fmt.Sprintf("the disk %s of PV %s is not there: nothing is mounted or linked at %q of class %s", in.Record.Identity, in.Record.PV.Name, in.Record.Entry, in.Record.Class)
 }

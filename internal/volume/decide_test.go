@@ -51,6 +51,8 @@ func record(s State, edit ...func(*Record)) *Record {
 		r.PV = PVRef{}
 	case Used, Wiping, Wiped:
 		r.Claim = &claimA
+	case Returning:
+		r.Claim = &Claim{Namespace: claimA.Namespace, Name: claimA.Name}
 	case Quarantined:
 		r.Reason = "doubt"
 	}
@@ -60,21 +62,28 @@ func record(s State, edit ...func(*Record)) *Record {
 	return &r
 }
 
-func deleting(p *PV)  { p.Deleting = true }
-func retain(p *PV)    { p.Delete = false }
-func unheld(p *PV)    { p.Held = false }
-func otherUID(p *PV)  { p.UID = "u2" }
-func stale(p *PV)     { p.ResourceVersion = "5" }
-func ofClaimB(p *PV)  { p.Claim = &claimB }
-func keeps(d *Disk)   { d.Keep = true }
-func refused(d *Disk) { d.Refused = "is mounted read-only" }
-func device(d *Disk)  { d.Device, d.Root = true, nil }
-func moved(d *Disk)   { d.Entry, d.Path = "d9", "/mnt/disks/d9" }
-func grown(d *Disk)   { d.CapacityBytes = 20 * gib }
-func noUID(r *Record) { r.PV.UID, r.PV.Version = "", "" }
+func deleting(p *PV)      { p.Deleting = true }
+func retain(p *PV)        { p.Delete = false }
+func unheld(p *PV)        { p.Held = false }
+func otherUID(p *PV)      { p.UID = "u2" }
+func stale(p *PV)         { p.ResourceVersion = "5" }
+func ofClaimB(p *PV)      { p.Claim = &claimB }
+func keeps(d *Disk)       { d.Keep, d.Markable = true, false }
+func refused(d *Disk)     { d.Refused = "is mounted read-only" }
+func device(d *Disk)      { d.Device, d.Root = true, nil }
+func moved(d *Disk)       { d.Entry, d.Path = "d9", "/mnt/disks/d9" }
+func grown(d *Disk)       { d.CapacityBytes = 20 * gib }
+func copied(d *Disk)      { d.Copy = "is there twice" }
+func remade(d *Disk)      { d.Medium = "wwid:2" }
+func lost(r *Record)      { r.Lost, r.PV, r.Class, r.Entry = Used, PVRef{}, "", "" }
+func illegible(r *Record) { r.Lost = Illegible }
+func noUID(r *Record)     { r.PV.UID, r.PV.Version = "", "" }
+func bare(r *Record)      { r.Bare = true }
 func leaves(r *Record) {
 	r.PV.Leaving = true
 }
+
+func on(medium disk.ID) func(*Record) { return func(r *Record) { r.Medium = medium } }
 
 func TestDecide(t *testing.T) {
 	keep := func(s State) Decision { return Decision{Verb: Keep, Record: record(s)} }
@@ -97,6 +106,28 @@ func TestDecide(t *testing.T) {
 		{"journal lost, disk gone, PV bound", Input{Looked: true, PV: bound()}, keep(Used)},
 
 		{"clean, disk there", Input{Disk: goodDisk(), Record: record(Clean)}, keep(Published)},
+		{"new disk, and a copy", Input{Disk: goodDisk(copied)}, wait(Copied)},
+		{"clean, and a copy", Input{Disk: goodDisk(copied), Record: record(Clean)}, wait(Copied)},
+		{"to be published, and a copy", Input{Disk: goodDisk(copied), Record: record(Published, noUID)}, wait(Copied)},
+		{"available, and a copy", Input{Disk: goodDisk(copied), Record: record(Published), PV: available()}, keep(Withdrawing)},
+		{"bound, and a copy", Input{Disk: goodDisk(copied), Record: record(Used), PV: bound()}, wait(Copied)},
+		{"released, and a copy", Input{Disk: goodDisk(copied), Record: record(Used), PV: released()}, wait(Copied)},
+		{"being wiped, and a copy", Input{Disk: goodDisk(copied), Record: record(Wiping), PV: released()}, wait(Copied)},
+		{"available, on another medium", Input{Disk: goodDisk(remade), Record: record(Published, on("wwid:1")), PV: available()}, keep(Published)},
+		{"bound, on another medium", Input{Disk: goodDisk(remade), Record: record(Used, on("wwid:1")), PV: bound()}, wait(Copied)},
+		{"released, on another medium", Input{Disk: goodDisk(remade), Record: record(Used, on("wwid:1")), PV: released()}, keep(Quarantined)},
+		{"being wiped, on another medium", Input{Disk: goodDisk(remade), Record: record(Wiping, on("wwid:1")), PV: released()}, keep(Quarantined)},
+		{"released, on a medium that was not known", Input{Disk: goodDisk(remade), Record: record(Used), PV: released()}, keep(Wiping)},
+		{"damaged record, bound", Input{Disk: goodDisk(), Record: record(Quarantined, lost), PV: bound(), Answer: "20"}, keep(Used)},
+		{"damaged record, bound as the cache says", Input{Disk: goodDisk(), Record: record(Quarantined, lost), PV: bound()}, do(Confirm)},
+		{"illegible record, bound", Input{Disk: goodDisk(), Record: record(Quarantined, lost, illegible), PV: bound(), Answer: "20"}, wait(Held)},
+		{"illegible record, empty directory", Input{Disk: goodDisk(), Record: record(Quarantined, lost, illegible), Absent: true, Empty: &yes}, keep(Clean)},
+		{"damaged record, released", Input{Disk: goodDisk(), Record: record(Quarantined, lost), PV: released(), Answer: "20"}, wait(Held)},
+		{"damaged record, available", Input{Disk: goodDisk(), Record: record(Quarantined, lost), PV: available(), Answer: "20"}, do(Withdraw)},
+		{"damaged record, empty directory", Input{Disk: goodDisk(), Record: record(Quarantined, lost), Absent: true, Empty: &yes}, keep(Clean)},
+		{"damaged record, directory with contents", Input{Disk: goodDisk(), Record: record(Quarantined, lost), Absent: true, Empty: &no}, wait(Held)},
+		{"damaged record, device", Input{Disk: goodDisk(device), Record: record(Quarantined, lost), Absent: true}, wait(Held)},
+		{"damaged record, read-only class", Input{Disk: goodDisk(keeps), Record: record(Quarantined, lost), Absent: true}, keep(Clean)},
 		{"clean, disk gone", Input{Looked: true, Record: record(Clean)}, do(Nothing)},
 		{"clean, disk refused", Input{Disk: goodDisk(refused), Record: record(Clean)}, wait(Refused)},
 		{"clean, another's claimed PV at its place", Input{Disk: goodDisk(), Record: record(Clean), Rival: "pv0"}, wait(Occupied)},
@@ -107,6 +138,10 @@ func TestDecide(t *testing.T) {
 		{"to be published, refused meanwhile", Input{Disk: goodDisk(refused), Record: record(Published, noUID)}, wait(Refused)},
 		{"to be published, place taken meanwhile", Input{Disk: goodDisk(), Record: record(Published, noUID), Rival: "pv0"}, wait(Occupied)},
 		{"to be published, disk gone meanwhile", Input{Looked: true, Record: record(Published, noUID)}, do(Nothing)},
+		{"to be published, empty so far", Input{Disk: goodDisk(), Record: record(Published, noUID, bare)}, do(Examine)},
+		{"to be published, still empty", Input{Disk: goodDisk(), Record: record(Published, noUID, bare), Empty: &yes}, do(Publish)},
+		{"to be published, not empty any more", Input{Disk: goodDisk(), Record: record(Published, noUID, bare), Empty: &no}, do(Confirm)},
+		{"PV gone before it was noted, not empty any more", Input{Disk: goodDisk(), Record: record(Published, noUID, bare), Empty: &no, Absent: true}, keep(Quarantined)},
 		{"just published", Input{Disk: goodDisk(), Record: record(Published, noUID), PV: available()}, keep(Published)},
 		{"published", Input{Disk: goodDisk(), Record: record(Published), PV: available()}, do(Nothing)},
 		{"published, directory not readable", Input{Record: record(Published), PV: available()}, do(Nothing)},

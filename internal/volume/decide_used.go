@@ -31,6 +31,12 @@ func decideUsed(in Input) Decision {
 		return wait(Gone, goneMessage(in))
 	case in.Disk == nil, pv.Claim == nil: // the claim was taken off on purpose, by the binder or a person
 		return Decision{Verb: Nothing}
+	case in.Disk.Copy != "" && !(in.Disk.Keep && pv.Released && pv.Delete):
+		return wait(Copied, in.Disk.Copy)
+	case pv.Released && pv.Delete && onOtherMedium(in):
+		return quarantine(in, mediumMessage(in))
+	case onOtherMedium(in):
+		return wait(Copied, mediumMessage(in))
 	case pv.Released && pv.Delete:
 		next := Wiping
 		if in.Disk.Keep {
@@ -62,6 +68,19 @@ func restored(in Input) bool {
 // from before what the journal has already seen.
 func unsure(in Input) bool { return in.Answer == "" || in.PV.ResourceVersion != in.Answer }
 
+// onOtherMedium reports whether what is there now cannot be the very bytes that
+// a claim had, although it has their identity. Where the medium then or now is
+// not known, there is no evidence of that.
+func onOtherMedium(in Input) bool {
+	then, now := in.Record.Medium, in.Disk.Medium
+	return !in.Disk.Keep && then != "" && now != "" && then != now
+}
+
+func mediumMessage(in Input) string {
+	return fmt.Sprintf("%s is %s on the device %s, and %s had it on the device %s: it is a copy, or was moved; it is not wiped in the other's stead",
+		in.Disk.Path, in.Disk.Identity, in.Disk.Medium, tenant(in), in.Record.Medium)
+}
+
 // tenant names the last claim of a volume for a message.
 func tenant(in Input) string {
 	if in.Record.Claim == nil {
@@ -82,9 +101,13 @@ func abandoned(in Input) bool {
 }
 
 // decideWiping goes on with a wipe. The record is the proof that this PV, by
-// UID, was seen released with policy Delete; the PV need not exist any more.
+// UID, was seen released with policy Delete; the PV need not exist any more. Or
+// it is the proof that a person asked.
 func decideWiping(in Input) Decision {
 	pv := in.PV
+	if in.Record.Asked != "" {
+		return decideAskedWipe(in)
+	}
 	switch {
 	case pv != nil && (pv.UID != in.Record.PV.UID || pv.Claim == nil) && unsure(in):
 		return Decision{Verb: Confirm}
@@ -100,6 +123,10 @@ func decideWiping(in Input) Decision {
 		return Decision{Verb: Nothing}
 	case in.Disk.Keep:
 		return quarantine(in, "its class became shared or read-only before the wipe was done")
+	case in.Disk.Copy != "":
+		return wait(Copied, in.Disk.Copy)
+	case onOtherMedium(in):
+		return quarantine(in, mediumMessage(in))
 	}
 	return Decision{Verb: Wipe, Record: in.Record}
 }
@@ -125,7 +152,13 @@ func decideWiped(in Input) Decision {
 // keeps it.
 func decideQuarantined(in Input) Decision {
 	pv := in.PV
-	if pv != nil && (pv.Claim == nil || pv.Deleting && pv.Released) && (pv.Held || !pv.Deleting) {
+	if in.Record.Asked != "" {
+		return decideAsked(in)
+	}
+	if d, certain := rebuild(in); certain {
+		return d
+	}
+	if pv != nil && (pv.Free() || pv.Deleting && pv.Released) && (pv.Held || !pv.Deleting) {
 		return remove(pv)
 	}
 	return wait(Held, in.Record.Reason)

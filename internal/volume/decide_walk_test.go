@@ -21,7 +21,8 @@ type world struct {
 	disk     *Disk // as it is when it is there
 	there    bool
 	readable bool
-	mark     string // UID of the claim whose bytes are on the disk
+	data     string // UID of the claim whose bytes are on the disk
+	mark     *Mark  // what the disk says of itself
 	handed   bool   // a person took a claim off, and so hands its bytes on
 
 	pv       *PV // as the API server has it
@@ -31,6 +32,7 @@ type world struct {
 	mayWipe  map[string]bool // claims that were seen released with policy Delete
 	written  bool            // the pod of the current claim has written
 	policies bool            // Delete
+	asked    int             // commands so far
 	unheld   bool            // PVs are published without Berth's finalizer
 	end      PV              // the last form of the PV that went last
 
@@ -38,6 +40,7 @@ type world struct {
 	gone    bool
 	left    string // the UID of the PV whose end the agent watched while no claim had it
 	journal *Record
+	copied  *Record // a copy of the journal that somebody made
 }
 
 func (w *world) say(format string, args ...any) { w.log = append(w.log, fmt.Sprintf(format, args...)) }
@@ -48,7 +51,7 @@ func (w *world) change() {
 	if w.pv.Released && w.pv.Delete {
 		w.mayWipe[w.pv.Claim.UID] = true
 	}
-	if w.pv.Deleting && !w.pv.Held && (w.pv.Claim == nil || w.pv.Released) {
+	if w.pv.Deleting && !w.pv.Held && (w.pv.Free() || w.pv.Released) {
 		w.remove()
 	}
 }
@@ -58,28 +61,33 @@ func (w *world) remove() { w.end, w.pv = *w.pv, nil }
 // event lets one thing happen and names it; "" when it could not.
 func (w *world) event() string {
 	pv := w.pv
-	switch w.rand.IntN(18) {
+	switch w.rand.IntN(21) {
 	case 0, 1, 2:
-		if pv != nil && pv.Claim == nil && !pv.Deleting { // a binder passes over one that is being deleted
+		if pv != nil && pv.Free() && !pv.Deleting { // a binder passes over one that is being deleted
 			w.uid++
+			back := pv.Claim != nil // made again under its old name, it has its data back
+			w.handed = w.handed || back
 			pv.Claim, w.written = &Claim{"ns", "c", "c" + strconv.Itoa(w.uid)}, false
 			w.change()
+			if back {
+				return "take back"
+			}
 			return "bind"
 		}
 	case 3, 4, 5:
-		if pv != nil && pv.Claim != nil && !pv.Released && w.there {
-			w.mark, w.handed = pv.Claim.UID, w.handed && w.mark == pv.Claim.UID
+		if pv != nil && pv.had() && w.there {
+			w.data, w.handed = pv.Claim.UID, w.handed && w.data == pv.Claim.UID
 			w.written = true
 			return "write"
 		}
 	case 6, 7:
-		if pv != nil && pv.Claim != nil && !pv.Released {
+		if pv != nil && pv.had() {
 			pv.Released = true
 			w.change()
 			return "release"
 		}
 	case 8:
-		if pv != nil && pv.Claim != nil && !pv.Released && !w.written {
+		if pv != nil && pv.had() && !w.written {
 			pv.Claim = nil
 			w.change()
 			return "binder takes back"
@@ -120,7 +128,7 @@ func (w *world) event() string {
 		w.policies = !w.policies
 		return "policy of class"
 	case 15:
-		if w.rand.IntN(6) == 0 && pv != nil && pv.Claim != nil {
+		if w.rand.IntN(6) == 0 && pv != nil && !pv.Free() {
 			pv.Claim, pv.Released, w.handed = nil, false, true
 			w.change()
 			return "claim taken off by hand"
@@ -130,6 +138,10 @@ func (w *world) event() string {
 		return "agent starts anew"
 	case 17:
 		return w.database()
+	case 18, 19:
+		return w.lost()
+	case 20:
+		return w.elsewhere()
 	}
 	return ""
 }
@@ -147,20 +159,26 @@ func (w *world) database() string {
 		return "backup"
 	}
 	w.settle()
-	if s := w.journal; w.mark != "" && !(s != nil && (s.State == Used || s.State == Wiping || s.State == Quarantined)) {
+	if s := w.journal; w.data != "" && !(s != nil && (s.State == Used || s.State == Wiping || s.State == Quarantined || s.State == Returning)) {
 		return ""
 	}
+	w.restore()
+	return "restore"
+}
+
+func (w *world) restore() {
 	w.pv = nil
 	if w.backup != nil {
 		pv := *w.backup
 		w.pv, w.written = &pv, true
+		// Somebody has said that a claim of that name may have the data.
+		w.handed = w.handed || w.journal != nil && w.journal.State == Returning && pv.had()
 	}
 	w.relist()
 	w.readable = true
 	for range 4 { // each change of the PV brings the agent back
 		w.settle()
 	}
-	return "restore"
 }
 
 func (w *world) relist() { w.watch(); w.gone, w.left = false, "" }
@@ -202,15 +220,21 @@ func (w *world) step(m *memory) bool {
 	in := Input{Looked: w.readable, Record: w.journal, PV: w.cache, Answer: m.answer, Empty: m.empty, Left: w.left}
 	in.Absent = in.PV == nil && (m.absent || w.gone)
 	if w.there && w.readable {
-		in.Disk = w.disk
+		d := *w.disk
+		d.Mark, in.Disk = w.mark, &d
 	}
+	w.uid++
+	in.Node, in.Token = "node-1", "m"+strconv.Itoa(w.uid)
 	d := Decide(in)
 	w.say("  %s %+v %s", d.Verb, d.Record, d.Message)
 	same := func() bool {
-		return w.pv != nil && w.pv.UID == in.PV.UID && (in.PV.Claim != nil || w.pv.ResourceVersion == in.PV.ResourceVersion)
+		return w.pv != nil && w.pv.UID == in.PV.UID && (!in.PV.Free() || w.pv.ResourceVersion == in.PV.ResourceVersion)
 	}
 	switch d.Verb {
 	case Keep:
+		if d.Record.State == Published {
+			d.Record.PV.Name = "pv1"
+		}
 		w.journal = d.Record
 		return true
 	case Confirm:
@@ -220,14 +244,21 @@ func (w *world) step(m *memory) bool {
 		}
 		return true
 	case Examine:
-		e := w.mark == ""
+		e := w.data == ""
 		m.empty = &e
+		return true
+	case SetMark:
+		m := d.Record.NextMark("node-1")
+		w.mark = &m
 		return true
 	case Publish:
 		if w.pv == nil {
 			w.uid++
 			w.pv = &PV{Name: "pv1", UID: "u" + strconv.Itoa(w.uid), Identity: testIdentity, Class: "fast", Path: w.disk.Path,
 				CapacityBytes: w.disk.CapacityBytes, Delete: w.policies, Held: !w.unheld}
+			if d.Record.State == Returning {
+				w.pv.Claim = d.Record.Claim
+			}
 			w.change()
 		}
 		if w.rand.IntN(4) == 0 { // stopped before the answer was noted, and started again at once
@@ -254,18 +285,21 @@ func (w *world) step(m *memory) bool {
 
 // wipe does what the agent does: it asks the API server once more, then erases.
 func (w *world) wipe(r Record) bool {
-	if w.pv != nil && (w.pv.UID != r.PV.UID || !w.pv.Released || !w.pv.Delete) {
+	if w.pv != nil && (r.Asked != "" || w.pv.UID != r.PV.UID || !w.pv.Released || !w.pv.Delete) {
 		w.watch()
 		return false
 	}
-	if w.mark != "" && !w.handed && !w.mayWipe[w.mark] {
+	if w.data != "" && !w.handed && !w.mayWipe[w.data] {
 		w.bad = "wiped without a positive record"
 	}
 	if w.rand.IntN(4) == 0 {
 		return false // stopped halfway
 	}
-	w.mark, w.handed = "", false
-	w.journal = r.with(Wiped, nil)
+	w.data, w.handed, w.mark = "", false, nil
+	if w.rand.IntN(8) == 0 {
+		return false // stopped before it was noted
+	}
+	w.journal = r.with(Wiped, func(r *Record) { r.Mark, r.MarkBefore = "", "" })
 	return true
 }
 
@@ -283,6 +317,7 @@ func TestNoSecondTenantSeesTheFirstsBytes(t *testing.T) {
 	for seed := first; seed < first+uint64(walks); seed++ {
 		w := &world{rand: rand.New(rand.NewPCG(seed, 0)), there: true, readable: true, policies: true, mayWipe: map[string]bool{}, unheld: seed%2 == 0}
 		w.disk = goodDisk()
+		w.disk.Markable = seed%5 != 0
 		if seed%3 == 0 {
 			w.disk = goodDisk(device)
 		}
@@ -293,7 +328,7 @@ func TestNoSecondTenantSeesTheFirstsBytes(t *testing.T) {
 			}
 		}
 	}
-	for _, need := range []string{"bind", "write", "release", "force away", "restore", "reused", "claim taken off by hand", "quarantined"} {
+	for _, need := range []string{"bind", "write", "release", "force away", "restore", "reused", "claim taken off by hand", "quarantined", "command release", "command republish", "command wipe", "take back", "released from quarantine", "lost", "copied", "used on another node"} {
 		if tally[need] == 0 {
 			t.Errorf("in no walk: %s", need)
 		}
@@ -302,10 +337,11 @@ func TestNoSecondTenantSeesTheFirstsBytes(t *testing.T) {
 }
 
 // unnoted reports whether the journal does not know the UID of the PV that was
-// just created. One that is claimed and forced away before it does is a gap
-// that the walks leave out.
+// just created. One of a disk without a mark that is claimed and forced away
+// before it does is a gap that the walks leave out, and so is one of a disk with
+// somebody's data on it.
 func (w *world) unnoted() bool {
-	return w.pv != nil && w.journal != nil && w.journal.State == Published && w.journal.PV.UID == ""
+	return w.pv != nil && w.journal != nil && w.journal.State == Published && w.journal.PV.UID == "" && !w.journal.Bare
 }
 
 func (w *world) walk(tally map[string]int) {
@@ -317,23 +353,24 @@ func (w *world) walk(tally map[string]int) {
 		}
 	}
 	if w.journal != nil && w.journal.State == Quarantined && w.pv == nil && w.rand.IntN(8) == 0 {
-		w.say("a person cleans the disk and lifts the quarantine")
-		tally["quarantined"]++
-		w.mark, w.journal, w.handed = "", nil, false
+		w.person(tally)
+	}
+	if w.rand.IntN(3) == 0 {
+		w.command(tally)
 	}
 	name := w.event()
 	if name == "" {
 		return
 	}
 	tally[name]++
-	w.say("%s: there %v mark %q pv %+v", name, w.there, w.mark, w.pv)
+	w.say("%s: there %v data %q pv %+v", name, w.there, w.data, w.pv)
 	if name != "bind" || w.pv == nil {
 		return
 	}
-	if w.mark != "" && !w.handed {
+	if w.data != "" && !w.handed {
 		w.bad = "a second tenant got the first one's bytes"
 	}
-	if w.mark == "" && len(w.mayWipe) > 0 {
+	if w.data == "" && len(w.mayWipe) > 0 {
 		tally["reused"]++
 	}
 }

@@ -12,7 +12,16 @@ type Disk struct {
 	CapacityBytes int64
 	Root          *disk.Owner // of a directory
 	Keep          bool        // the class is shared or read-only: its data is never wiped
+	Mark          *Mark       // what the directory says of itself; nil: nothing
+	Markable      bool        // a mark may be written on it
 	Refused       string      // why it must not be published anew; "" when it may
+	// Medium is the identity of the device that it lies on, as a filesystem on a
+	// partition lies on a disk; "" where that is not known, or is itself. A copy
+	// made block by block has the identity, but not the medium.
+	Medium disk.ID
+	// Copy says what else bears this identity at the same time, so that which of
+	// them is the volume cannot be told; "" when nothing does.
+	Copy string
 }
 
 // PV is what the API says of a volume's PersistentVolume.
@@ -26,10 +35,11 @@ type PV struct {
 	Block           bool // volume mode Block
 	CapacityBytes   int64
 	Claim           *Claim
-	Released        bool // its claim is gone
-	Delete          bool // the reclaim policy is Delete
-	Deleting        bool // it has a deletion timestamp
-	Held            bool // Berth's finalizer is on it
+	Released        bool   // its claim is gone
+	Delete          bool   // the reclaim policy is Delete
+	Deleting        bool   // it has a deletion timestamp
+	Held            bool   // Berth's finalizer is on it
+	State           string // the trouble that its annotation tells of; decisions do not rest on it
 }
 
 // Input is all that a decision rests on.
@@ -42,7 +52,10 @@ type Input struct {
 	Left   string  // the UID of a PV whose end was watched while no claim had it; "" for none
 	Answer string  // the PV's resource version as the API server itself has answered it; "" when it was not asked
 	Empty  *bool   // whether the directory is empty; nil: not examined
+	Node   string  // the node's name
+	Token  string  // what the mark of an offer that begins now is called; another one each time
 	Rival  string  // a PV of another disk that a claim has and that points at the same path
+	Other  disk.ID // the identity of another disk that is where this one was; "" for none
 }
 
 // Verb is what to do next.
@@ -55,6 +68,7 @@ const (
 	Keep     Verb = "Keep"     // write Record to the journal
 	Confirm  Verb = "Confirm"  // ask the API server itself for the PV
 	Examine  Verb = "Examine"  // see whether the directory is empty
+	SetMark  Verb = "SetMark"  // write the record's mark on the disk
 	Publish  Verb = "Publish"  // create the PV named in the record
 	Withdraw Verb = "Withdraw" // delete the PV, as it was seen
 	LetGo    Verb = "LetGo"    // take Berth's finalizer off the PV
@@ -70,6 +84,7 @@ const (
 	Gone     Cause = "Gone"     // a claimed volume's disk is not there
 	Held     Cause = "Held"     // the volume is quarantined
 	Occupied Cause = "Occupied" // another disk's bound PV points at this path
+	Copied   Cause = "Copied"   // something else has the volume's identity, too, or it may be a copy
 )
 
 // Decision is one verb with what it needs.

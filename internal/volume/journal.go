@@ -32,14 +32,18 @@ type Journal struct {
 	dir     string
 	writing chan struct{} // as many places as writes may be under way
 
-	mu      sync.Mutex // guards records
+	mu      sync.Mutex // guards the rest
 	records map[ID]Record
+	aside   map[ID][]byte // damaged files that could not be set aside yet
+	damaged []Damage
 }
 
 // OpenJournal reads the journal in dir, which is made if it is not there.
 // A damaged file is set aside under the name <file>.damaged and its volume is
 // quarantined, because it is not known any more whether a claim had it.
-// A file of a newer version is an error, ErrNewer.
+// A file of a newer version is an error, ErrNewer, and nothing is changed then:
+// one such record tells that a newer version was at work here, and what that
+// meant by the others is not known.
 func OpenJournal(dir string) (*Journal, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("opening journal: %w", err)
@@ -48,16 +52,10 @@ func OpenJournal(dir string) (*Journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening journal: %w", err)
 	}
-	j := &Journal{dir: dir, writing: make(chan struct{}, writers), records: map[ID]Record{}}
+	j := &Journal{dir: dir, writing: make(chan struct{}, writers), records: map[ID]Record{}, aside: map[ID][]byte{}}
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
-		switch {
-		case strings.HasPrefix(e.Name(), ".tmp-"): // of a write that a crash stopped
-			if err := os.Remove(path); err != nil {
-				return nil, fmt.Errorf("opening journal: %w", err)
-			}
-			continue
-		case filepath.Ext(e.Name()) != ".json":
+		if filepath.Ext(e.Name()) != ".json" {
 			continue
 		}
 		data, err := os.ReadFile(path)
@@ -73,17 +71,16 @@ func OpenJournal(dir string) (*Journal, error) {
 			return nil, fmt.Errorf("opening journal: %s: %w", path, err)
 		}
 		if err != nil {
-			// A copy, so that the record is not missing if this is stopped here.
-			if err := writeDurably(dir, e.Name()+".damaged", data); err != nil {
-				return nil, fmt.Errorf("setting a damaged journal record aside: %w", err)
-			}
-			r = Record{ID: id, State: Quarantined, Reason: fmt.Sprintf("its journal record is damaged (%v) and kept as %s.damaged", err, path)}
-			if err := j.Put(r); err != nil {
-				return nil, err
-			}
+			r = j.noteDamage(id, path, data, err)
 		}
 		j.records[id] = r
 	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".tmp-") { // of a write that a crash stopped
+			_ = os.Remove(filepath.Join(dir, e.Name())) // where that cannot be, it does no harm
+		}
+	}
+	j.setAside()
 	return j, nil
 }
 
@@ -119,6 +116,9 @@ func (j *Journal) Put(r Record) error {
 	}
 	j.writing <- struct{}{}
 	defer func() { <-j.writing }()
+	if err := j.keepDamaged(r.ID); err != nil {
+		return err
+	}
 	if err := writeDurably(j.dir, string(r.ID)+".json", data); err != nil {
 		return fmt.Errorf("writing journal: %w", err)
 	}
@@ -185,7 +185,7 @@ func decodeRecord(data []byte) (Record, error) {
 		return Record{}, errors.New("its checksum does not match")
 	}
 	if version > journalVersion {
-		return Record{}, fmt.Errorf("version %d: %w", version, ErrNewer)
+		return Record{}, fmt.Errorf("it has version %d, and this Berth knows versions up to %d: %w; start that version again on this node", version, journalVersion, ErrNewer)
 	}
 	if version < journalVersion {
 		return Record{}, fmt.Errorf("version %d is not known", version)

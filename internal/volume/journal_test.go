@@ -15,7 +15,7 @@ import (
 )
 
 func fullRecord() Record {
-	return Record{ID: IDOf(testIdentity), Identity: testIdentity, Class: "fast", Entry: "d 1\n", State: Used,
+	return Record{ID: IDOf(testIdentity), Identity: testIdentity, Class: "fast", Entry: "d 1\n", State: Used, Medium: "wwid:1",
 		PV: PVRef{Name: "pv1", UID: "u1", Version: "7", Leaving: true}, Claim: &Claim{"ns", "a", "ca"},
 		Root: &disk.Owner{UID: 1, GID: 2, Mode: 0o3755}, Offset: 4096, OffsetOf: "Erase", Reason: "because"}
 }
@@ -184,8 +184,27 @@ func TestDamagedRecordIsNeverMissing(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, string(id)+".json.damaged"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenJournal(dir); err == nil {
-		t.Error("opened, although the damaged file could not be kept")
+	j := open(t, dir)
+	if all := j.Damaged(); len(all) != 1 || all[0].ID != id || all[0].Kept == nil || !strings.Contains(all[0].String(), string(id)+".json") {
+		t.Errorf("damage: %v", all)
+	}
+	if r, ok := j.Get(id); !ok || r.State != Quarantined || r.Lost != Illegible {
+		t.Errorf("got %+v, %v; want it quarantined", r, ok)
+	}
+	if err := j.Put(fullRecord()); err == nil {
+		t.Error("replaced, although the damaged file could not be kept")
+	}
+	if data, err := os.ReadFile(filepath.Join(dir, string(id)+".json")); err != nil || string(data) != "rubbish" {
+		t.Errorf("the damaged file is %q, %v", data, err)
+	}
+	if err := os.Remove(filepath.Join(dir, string(id)+".json.damaged")); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Put(fullRecord()); err != nil {
+		t.Error(err)
+	}
+	if data, err := os.ReadFile(filepath.Join(dir, string(id)+".json.damaged")); err != nil || string(data) != "rubbish" {
+		t.Errorf("set aside: %q, %v", data, err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, string(id)+".json")); err != nil {
 		t.Errorf("the record is gone: %v", err)

@@ -65,6 +65,15 @@ func (d *fakeDevice) Trim(off, length int64) error {
 	})
 }
 
+func (d *fakeDevice) Format() error {
+	return call0(&d.fault, "Format", func() error {
+		for i := range d.volatile { // a device may return anything
+			d.volatile[i] = 'f'
+		}
+		return nil
+	})
+}
+
 func (d *fakeDevice) WriteAt(buf []byte, off int64) (int, error) {
 	return call(&d.fault, "WriteAt", func() (int, error) {
 		d.written += int64(len(buf))

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,9 +20,8 @@ type ContentsOptions struct {
 	Owner disk.Owner
 	// Workers is how many directories are emptied at a time; 4 when zero.
 	Workers int
-	// Entries counts the entries removed, if it is not nil; it may be read at
-	// any time.
-	Entries *atomic.Int64
+	// Progress, if not nil, is told how many entries were removed.
+	Progress *Progress
 }
 
 const defaultWorkers = 4
@@ -39,6 +36,7 @@ type tree interface {
 	Path() string
 	ReadOnly() (bool, error)
 	NestedMounts() ([]string, error)
+	Held() error
 	ExtRoot() bool
 	Open(d *host.Dir, name string) (*host.Dir, error)
 	Close(d *host.Dir)
@@ -63,9 +61,11 @@ var _ tree = (*host.Tree)(nil)
 // Contents removes everything in the tree, makes its root as it was before the
 // first tenant, syncs, and verifies all that. It removes links and never
 // follows them. A mount inside stops it with host.ErrNestedMount, if possible
-// before anything is removed; a read-only one is host.ErrReadOnly. On an error
+// before anything is removed; so does a process that has something in it open,
+// with host.ErrBusy; a read-only one is host.ErrReadOnly. On an error
 // the volume is to be taken as not wiped, and the same call may be made again.
-// Result is valid on an error too.
+// Result is valid on an error too. It does all that at a low IO priority, and
+// looks whether ctx has ended before it removes an entry.
 func Contents(ctx context.Context, t *host.Tree, o ContentsOptions) (Result, error) {
 	return contents(ctx, t, o)
 }
@@ -78,17 +78,17 @@ func contents(ctx context.Context, t tree, o ContentsOptions) (Result, error) {
 	if o.Workers <= 0 {
 		o.Workers = defaultWorkers
 	}
-	if o.Entries == nil {
-		o.Entries = new(atomic.Int64)
+	if o.Progress == nil {
+		o.Progress = new(Progress)
 	}
-	before := o.Entries.Load()
-	err := eraseContents(ctx, t, o)
+	o.Progress.begin(PhaseErase, 0, 0)
+	err := host.AtIOPriority(host.LowPriority, func() error { return eraseContents(ctx, t, o) })
 	if err != nil {
 		err = fmt.Errorf("wiping %q: %w", t.Path(), err)
 	}
 	return Result{
 		Method:   MethodContents,
-		Entries:  o.Entries.Load() - before,
+		Entries:  o.Progress.Now().Entries,
 		Duration: time.Since(start),
 	}, err
 }
@@ -142,7 +142,7 @@ func ready(t tree) error {
 	if len(nested) > 0 {
 		return fmt.Errorf("%w: %q", host.ErrNestedMount, nested[0])
 	}
-	return nil
+	return t.Held()
 }
 
 // keptDir opens the directory that stays: lost+found of a filesystem that has
@@ -180,9 +180,9 @@ func reset(t tree, d *host.Dir, o disk.Owner) error {
 }
 
 // keptXattr says whether an extended attribute is the machine's or Berth's,
-// not the tenant's.
+// not the tenant's. Berth's mark stays until the wipe is verified.
 func keptXattr(name string) bool {
-	return name == "security.selinux" || strings.HasPrefix(name, "trusted.berth")
+	return name == "security.selinux" || name == disk.MarkXattr
 }
 
 // gone says whether the entry is not there any more.

@@ -57,7 +57,7 @@ func TestRootAsBefore(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			volume := hosttest.NewFS(t, kind, hosttest.MinFS)
 			must(t, os.Chown(volume, 1234, 1234))
-			for _, name := range []string{"user.tenant", "trusted.tenant", "trusted.berth.id", "security.selinux"} {
+			for _, name := range []string{"user.tenant", "trusted.tenant", "trusted.berth", "trusted.berth.id", "security.selinux"} {
 				must(t, unix.Setxattr(volume, name, []byte("x"), 0))
 			}
 			// An ACL and a default ACL of version 2: entries of tag, permissions and id.
@@ -81,7 +81,7 @@ func TestRootAsBefore(t *testing.T) {
 			must(t, err)
 			names := strings.Split(strings.TrimSuffix(string(buf[:n]), "\x00"), "\x00")
 			slices.Sort(names)
-			if !slices.Equal(names, []string{"security.selinux", "trusted.berth.id"}) {
+			if !slices.Equal(names, []string{"security.selinux", "trusted.berth"}) {
 				t.Errorf("extended attributes left: %q", names)
 			}
 			_, err = wipeAt(t, volume, wipe.ContentsOptions{})
@@ -149,6 +149,27 @@ func TestDeepSubvolume(t *testing.T) {
 	_, err := wipeAt(t, volume, wipe.ContentsOptions{})
 	must(t, err)
 	empty(t, volume)
+}
+
+// TestSparseFiles: files larger than the filesystem go, and take no time for
+// what is not there.
+func TestSparseFiles(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			volume := hosttest.NewFS(t, kind, hosttest.MinFS)
+			for n := range 20 {
+				path := write(t, filepath.Join(volume, fmt.Sprint(n)), "begin")
+				must(t, os.Truncate(path, 2<<40))
+				f, err := os.OpenFile(path, os.O_WRONLY, 0)
+				must(t, err)
+				_, err = f.WriteAt([]byte("middle"), 1<<40)
+				must(t, errors.Join(err, f.Close()))
+			}
+			_, err := wipeAt(t, volume, wipe.ContentsOptions{})
+			must(t, err)
+			empty(t, volume)
+		})
+	}
 }
 
 // TestFullFilesystem: no room for anything, in data nor inodes.

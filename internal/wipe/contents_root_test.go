@@ -11,8 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -118,12 +118,12 @@ func TestEveryKindOfEntry(t *testing.T) {
 				must(t, os.Chmod(in("lost+found"), 0o777))
 			}
 
-			var count atomic.Int64
-			result, err := wipeAt(t, volume, wipe.ContentsOptions{Entries: &count})
+			var progress wipe.Progress
+			result, err := wipeAt(t, volume, wipe.ContentsOptions{Progress: &progress})
 			must(t, err)
 			empty(t, volume)
-			if result.Entries < 24 || result.Entries != count.Load() || result.Method != wipe.MethodContents {
-				t.Errorf("result: %+v, counter %d", result, count.Load())
+			if result.Entries < 24 || result.Entries != progress.Now().Entries || result.Method != wipe.MethodContents {
+				t.Errorf("result: %+v, progress %+v", result, progress.Now())
 			}
 			if b, err := os.ReadFile(precious); string(b) != "keep me" {
 				t.Errorf("outside of the volume: %q, %v", b, err)
@@ -240,19 +240,31 @@ func limitFiles(t *testing.T, n uint64) {
 	t.Cleanup(func() { must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &before)) })
 }
 
+// TestWideTree: one directory with many files, and many directories.
+// BERTH_WIPE_FILES is how many files there are, by default 100,000; a million
+// with "make test-faults".
 func TestWideTree(t *testing.T) {
+	files := 100_000
+	if s := os.Getenv("BERTH_WIPE_FILES"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1000 {
+			t.Fatalf("found BERTH_WIPE_FILES=%q; allowed: a whole number from 1000", s)
+		}
+		files = n - n%1000
+	}
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
-			volume := hosttest.NewFS(t, kind, 2*hosttest.GiB)
-			fill(t, filepath.Join(volume, "one"), 50_000)
-			for n := range 100 {
+			// ext4 has an inode for each 16 KiB.
+			volume := hosttest.NewFS(t, kind, max(hosttest.MinFS, int64(files)*20<<10))
+			fill(t, filepath.Join(volume, "one"), files/2)
+			for n := range files / 1000 {
 				fill(t, filepath.Join(volume, "many", fmt.Sprint(n)), 500)
 			}
 			result, err := wipeAt(t, volume, wipe.ContentsOptions{})
 			must(t, err)
 			empty(t, volume)
-			if result.Entries != 100_102 {
-				t.Errorf("%d entries removed, want 100102", result.Entries)
+			if want := int64(files + files/1000 + 2); result.Entries != want {
+				t.Errorf("%d entries removed, want %d", result.Entries, want)
 			}
 			t.Logf("%d entries in %v: %.0f a second", result.Entries, result.Duration.Round(time.Millisecond),
 				float64(result.Entries)/result.Duration.Seconds())

@@ -54,7 +54,7 @@ func TestContentsCrash(t *testing.T) {
 			wiped(t, volume, precious)
 		}
 	}
-	for _, name := range []string{"ReadOnly", "NestedMounts", "Unprotect", "Open", "Rewind", "Next", "Unlink", "Rmdir", "Move",
+	for _, name := range []string{"ReadOnly", "NestedMounts", "Held", "Unprotect", "Open", "Rewind", "Next", "Unlink", "Rmdir", "Move",
 		"Xattrs", "RemoveXattr", "SetOwner", "Sync", "Owner"} {
 		if !named[name] {
 			t.Errorf("never killed at %s", name)
@@ -65,7 +65,7 @@ func TestContentsCrash(t *testing.T) {
 // TestContentsFaults: a failing call ends the wipe with its error, never with
 // a volume taken for wiped.
 func TestContentsFaults(t *testing.T) {
-	for _, name := range []string{"ReadOnly", "NestedMounts", "Unprotect", "Open", "Rewind", "Next", "Unlink", "Rmdir", "Xattrs",
+	for _, name := range []string{"ReadOnly", "NestedMounts", "Held", "Unprotect", "Open", "Rewind", "Next", "Unlink", "Rmdir", "Xattrs",
 		"RemoveXattr", "SetOwner", "Sync", "Owner"} {
 		t.Run(name, func(t *testing.T) {
 			volume, _ := plant(t, deeper)
@@ -145,7 +145,7 @@ func TestContentsVerifies(t *testing.T) {
 		"attribute left":      {func(f *fakeTree) { f.xattrs = []string{"user.tenant"} }, ErrLeft, `"user.tenant" of "."`},
 		"four left":           {func(f *fakeTree) { f.xattrs = []string{"user.a", "user.b", "user.c", "user.d"} }, ErrLeft, `"user.c" of "." and more`},
 		"ACL left":            {func(f *fakeTree) { f.xattrs = []string{"system.posix_acl_default"} }, ErrLeft, "posix_acl_default"},
-		"Berth's and SELinux": {func(f *fakeTree) { f.xattrs = []string{"trusted.berth", "trusted.berth.id", "security.selinux"} }, nil, ""},
+		"Berth's and SELinux": {func(f *fakeTree) { f.xattrs = []string{"trusted.berth", "security.selinux"} }, nil, ""},
 		"owner not set":       {func(f *fakeTree) { f.owner = disk.Owner{Mode: 0o777} }, ErrLeft, `mode 0777 of "."`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -78,6 +78,10 @@ func (f *fakeTree) ReadOnly() (bool, error) { return call(&f.fault, "ReadOnly", 
 func (f *fakeTree) NestedMounts() ([]string, error) {
 	return call(&f.fault, "NestedMounts", f.Tree.NestedMounts)
 }
+
+// Held looks at no process of the machine that tests run on.
+func (f *fakeTree) Held() error { return call0(&f.fault, "Held", func() error { return nil }) }
+
 func (f *fakeTree) Open(d *host.Dir, name string) (*host.Dir, error) {
 	var opened *host.Dir
 	child, err := call(&f.fault, "Open", func() (_ *host.Dir, err error) {

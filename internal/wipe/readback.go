@@ -39,23 +39,67 @@ func samples(size int64, full bool) []span {
 	return append(spans, span{size - readEnds, readEnds})
 }
 
-// verifyBlock reads spans of the device back. The buffer is overwritten.
-func verifyBlock(ctx context.Context, b device, spans []span, buf []byte, result *Result) error {
+// sum is how many bytes the spans have.
+func sum(spans []span) (bytes int64) {
+	for _, s := range spans {
+		bytes += s.length
+	}
+	return bytes
+}
+
+// verify reads the device back, as the options say. Reading all of it goes on
+// where an earlier call has come to; of what that one has read, samples are read
+// again, as others may have written to the device between the calls.
+func verify(ctx context.Context, w *work, o BlockOptions) error {
+	if o.Method == MethodSignatures {
+		return verifySignatures(ctx, w)
+	}
+	size, erased := w.Size(), o.Total(w.Size())
+	spans := samples(size, o.Full)
+	reached := func(int64) error { return nil }
+	if o.Full {
+		read := max(o.From-erased, 0)
+		if read > 0 {
+			spans = append(samples(read, false), span{read, size - read})
+		}
+		reached = func(off int64) error {
+			if off <= read {
+				return nil
+			}
+			return o.checkpoint(erased + off)
+		}
+	}
+	w.progress.begin(PhaseVerify, 0, sum(spans))
+	return verifyBlock(ctx, w, spans, o.stepOr(writeStep), reached)
+}
+
+// verifyBlock reads spans of the device back. It calls reached with the end of
+// each step bytes of a span.
+func verifyBlock(ctx context.Context, w *work, spans []span, step int64, reached func(off int64) error) error {
 	zeroes := make([]byte, 64<<10)
 	for _, s := range spans {
+		told := int64(0)
 		for done := int64(0); done < s.length; {
-			if err := ctx.Err(); err != nil {
+			got := w.buf[:min(int64(len(w.buf)), s.length-done)]
+			if err := w.wait(ctx, int64(len(got))); err != nil {
 				return err
 			}
-			got := buf[:min(int64(len(buf)), s.length-done)]
-			if _, err := b.ReadAt(got, s.off+done); err != nil {
+			if _, err := w.ReadAt(got, s.off+done); err != nil {
 				return err
 			}
 			if i := nonZero(got, zeroes); i >= 0 {
 				return fmt.Errorf("%w: byte at %d", ErrNotZero, s.off+done+int64(i))
 			}
 			done += int64(len(got))
-			result.Verified += int64(len(got))
+			w.result.Verified += int64(len(got))
+			w.progress.add(int64(len(got)))
+			if done-told < step {
+				continue
+			}
+			told = done
+			if err := reached(s.off + done); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

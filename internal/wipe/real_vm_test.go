@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -99,6 +100,7 @@ func TestVMWipeOfRealDisks(t *testing.T) {
 		{realNVMe, wipe.MethodDiscard, wipe.MethodDiscard},
 		{realNVMe, wipe.MethodZero, wipe.MethodZero},
 		{realNVMe, wipe.MethodShred, wipe.MethodShred},
+		{realNVMe, wipe.MethodFormat, wipe.MethodFormat},
 		{realSCSI, wipe.MethodDiscard, wipe.MethodDiscard},
 		{realVirtio, wipe.MethodDiscard, wipe.MethodDiscard},
 	} {
@@ -116,6 +118,29 @@ func TestVMWipeOfRealDisks(t *testing.T) {
 				t.Errorf("%d bytes are left", n)
 			}
 		})
+	}
+}
+
+// TestVMFormatRefused: what is no whole NVMe namespace is not written to at all.
+func TestVMFormatRefused(t *testing.T) {
+	disk := resolved(t, realNVMe)
+	soil(t, disk)
+	tool(t, "sgdisk", "--clear", "--new=1:0:+4M", disk)
+	defer func() {
+		if _, err := wipeOf(t, disk, wipe.BlockOptions{Method: wipe.MethodFormat}); err != nil {
+			t.Error(err)
+		}
+	}()
+	tool(t, "udevadm", "settle")
+	for path, why := range map[string]string{disk + "p1": "is a partition", resolved(t, realSCSI): "no NVMe namespace", resolved(t, realVirtio): "no NVMe namespace"} {
+		before := soil(t, path)
+		r, err := wipeOf(t, path, wipe.BlockOptions{Method: wipe.MethodFormat})
+		if !errors.Is(err, host.ErrNoFormat) || !strings.Contains(err.Error(), why) || r.Bytes != 0 || r.Verified != 0 {
+			t.Errorf("%s: %+v, %v, want ErrNoFormat as it %s", path, r, err, why)
+		}
+		if n := soiled(t, path); int64(n) != before {
+			t.Errorf("%s: %d bytes are left of %d", path, n, before)
+		}
 	}
 }
 

@@ -32,22 +32,22 @@ const maxRepeats = 10_000
 
 // A removal empties a tree. It is used once.
 type removal struct {
-	tree    tree
-	stop    context.CancelCauseFunc // called with the first error
-	slots   chan struct{}           // taken by each goroutine beside the first
-	prefix  string                  // of the names of moved directories
-	seq     atomic.Int64
-	moved   atomic.Int64
-	repeats atomic.Int64
-	entries *atomic.Int64
+	tree     tree
+	stop     context.CancelCauseFunc // called with the first error
+	slots    chan struct{}           // taken by each goroutine beside the first
+	prefix   string                  // of the names of moved directories
+	seq      atomic.Int64
+	moved    atomic.Int64
+	repeats  atomic.Int64
+	progress *Progress
 }
 
 func newRemoval(t tree, o ContentsOptions) *removal {
 	return &removal{
-		tree:    t,
-		slots:   make(chan struct{}, o.Workers-1),
-		prefix:  ".berth-wipe-" + rand.Text() + "-",
-		entries: o.Entries,
+		tree:     t,
+		slots:    make(chan struct{}, o.Workers-1),
+		prefix:   ".berth-wipe-" + rand.Text() + "-",
+		progress: o.Progress,
 	}
 }
 
@@ -124,7 +124,8 @@ func (r *removal) repeat(d *host.Dir) error {
 // pass what changes under its hands.
 func (r *removal) remove(ctx context.Context, d, top *host.Dir, e host.Entry, depth int, helpers *sync.WaitGroup) error {
 	isDir := e.Dir
-	for range 3 { // a kind that the entry had wrong, a flag, then the removal
+	denied := false
+	for range 4 { // a kind that the entry had wrong, a flag, one that a helper took off, then the removal
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
@@ -136,7 +137,7 @@ func (r *removal) remove(ctx context.Context, d, top *host.Dir, e host.Entry, de
 		}
 		switch {
 		case err == nil:
-			r.entries.Add(1)
+			r.progress.removed()
 			return nil
 		case gone(err):
 			return nil
@@ -149,9 +150,12 @@ func (r *removal) remove(ctx context.Context, d, top *host.Dir, e host.Entry, de
 		case errors.Is(err, unix.EPERM):
 			if cleared, flagErr := r.unprotect(d, e.Name); flagErr != nil {
 				return flagErr
-			} else if !cleared {
+			} else if !cleared && denied {
 				return err
 			}
+			// Not cleared may mean that a helper just was faster: at another name
+			// of the same file, or in the same directory.
+			denied = true
 		case errors.Is(err, unix.EROFS):
 			return fmt.Errorf("%w (%w)", err, host.ErrReadOnly)
 		default:
@@ -202,7 +206,8 @@ func (r *removal) descend(ctx context.Context, d, top *host.Dir, name string, de
 		helpers.Go(func() {
 			defer func() { <-r.slots }()
 			defer r.tree.Close(child)
-			if err := r.empty(ctx, d, child, top, name, depth); err != nil {
+			err := host.AtIOPriority(host.LowPriority, func() error { return r.empty(ctx, d, child, top, name, depth) })
+			if err != nil {
 				r.stop(err)
 			}
 		})
@@ -222,7 +227,7 @@ func (r *removal) empty(ctx context.Context, d, child, top *host.Dir, name strin
 		}
 		switch err := r.tree.Rmdir(d, name); {
 		case err == nil:
-			r.entries.Add(1)
+			r.progress.removed()
 			return nil
 		case !errors.Is(err, unix.ENOTEMPTY), seen == 0:
 			// The name is something else by now, or has been protected. The

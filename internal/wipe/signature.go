@@ -40,23 +40,25 @@ func places(size int64) []span {
 	return append(spans, span{size - placeBytes, placeBytes})
 }
 
-func zeroPlaces(ctx context.Context, b device, buf []byte, result *Result) error {
-	for _, s := range places(b.Size()) {
-		if err := zero(ctx, b, s, buf); err != nil {
+func zeroPlaces(ctx context.Context, w *work) error {
+	for _, s := range places(w.Size()) {
+		if err := zero(ctx, w, s); err != nil {
 			return err
 		}
-		result.Bytes += s.length
+		w.result.Bytes += s.length
 	}
 	return nil
 }
 
 // verifySignatures reads back what was overwritten, and looks at the device as
 // whoever wants to know what it holds.
-func verifySignatures(ctx context.Context, b device, buf []byte, result *Result) error {
-	if err := verifyBlock(ctx, b, places(b.Size()), buf, result); err != nil {
+func verifySignatures(ctx context.Context, w *work) error {
+	spans := places(w.Size())
+	w.progress.begin(PhaseVerify, 0, sum(spans))
+	if err := verifyBlock(ctx, w, spans, placeBytes, func(int64) error { return nil }); err != nil {
 		return err
 	}
-	switch found, err := disk.ReadSignature(sectors{b, buf}); {
+	switch found, err := disk.ReadSignature(sectors{w.device, w.buf}); {
 	case errors.Is(err, disk.ErrNoSignature):
 		return nil
 	case err != nil:

@@ -26,6 +26,9 @@ const (
 	MethodZero Method = "zero"
 	// MethodShred writes random bytes, once or more often, and then zeroes.
 	MethodShred Method = "shred"
+	// MethodFormat has an NVMe namespace erase itself by its own command, which
+	// reaches blocks that no request does, and then does as MethodDiscard.
+	MethodFormat Method = "format"
 	// MethodSignatures writes zeroes over what tells of filesystems, partitions
 	// and members of other devices, and leaves the rest of the tenant's bytes
 	// where the device does not discard them of its own will.

@@ -41,7 +41,7 @@ type Options struct {
 	// Dir is the cluster's directory; .cluster in the repository if empty.
 	// Clusters in different directories do not meet.
 	Dir string
-	// Nodes is how many; 2 if zero.
+	// Nodes is how many; 2 if zero, NoNodes for none.
 	Nodes int
 	// Disks that each node starts with; DefaultDisks if nil, none if empty.
 	Disks []Disk
@@ -55,6 +55,10 @@ type Options struct {
 	// progress is one line that changes.
 	Out io.Writer
 }
+
+// NoNodes, as Options.Nodes, is for a control plane alone: for whoever brings a
+// node of another kind.
+const NoNodes = -1
 
 // Disk describes a disk to give to a node.
 type Disk struct {

@@ -74,8 +74,11 @@ func newStart(ctx context.Context, o Options) (*start, error) {
 	if o.Dir == "" {
 		o.Dir = filepath.Join(root, ".cluster")
 	}
-	if o.Nodes == 0 {
+	switch o.Nodes {
+	case 0:
 		o.Nodes = 2
+	case NoNodes:
+		o.Nodes = 0
 	}
 	if o.Disks == nil {
 		o.Disks = DefaultDisks

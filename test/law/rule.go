@@ -42,6 +42,15 @@ var rules = []rule{
 		of:     []string{"internal/placement/...", "internal/recovery/..."},
 		forbid: []string{"internal/host/..."},
 	}, {
+		name:   "who carries a command can neither carry it out nor decide",
+		of:     []string{"internal/control/..."},
+		forbid: append([]string{"internal/host/...", "internal/wipe/...", "internal/volume/..."}, kubernetes...),
+	}, {
+		name:   "only cmd/berth commands the agent",
+		of:     []string{own},
+		except: []string{"cmd/berth", "internal/agent/...", "internal/control/..."},
+		forbid: []string{"internal/control/..."},
+	}, {
 		name:   "facts stand alone",
 		of:     []string{"internal/disk"},
 		forbid: []string{own},

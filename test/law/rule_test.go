@@ -77,6 +77,8 @@ func TestImportLawCatches(t *testing.T) {
 		{"knows nothing of Kubernetes", graph{m + "internal/pool/lvm": {"sigs.k8s.io/yaml"}}, "internal/pool/lvm → sigs.k8s.io/yaml"},
 		{"the plugin cannot", graph{m + "cmd/kubectl-berth": {m + "internal/check"}, m + "internal/check": {m + "internal/host/mount"}}, "cmd/kubectl-berth → "},
 		{"the controller cannot", graph{m + "internal/recovery": {m + "internal/host"}}, "internal/recovery → "},
+		{"who carries a command", graph{m + "internal/control": {m + "internal/x"}, m + "internal/x": {m + "internal/wipe"}}, "internal/control → " + m + "internal/x → " + m + "internal/wipe"},
+		{"only cmd/berth commands", graph{m + "cmd/kubectl-berth": {m + "internal/control"}}, "cmd/kubectl-berth → " + m + "internal/control"},
 		{"facts stand alone", graph{m + "internal/disk": {"io/fs", m + "api"}}, "internal/disk → " + m + "api"},
 		{"names stand alone", graph{m + "deploy": {m + "internal/config"}}, "deploy → "},
 		{"only cmd/berth", graph{m + "internal/csi": {m + "internal/agent"}}, "internal/csi → "},

@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"context"
 	"fmt"
 	"io"
 )
@@ -35,6 +36,7 @@ type attached struct {
 	content *store
 	slot    int // where it is plugged in, -1 when it is not
 	served  chan error
+	hungUp  func() // QEMU is not there any more: an answer that hangs ends
 }
 
 // slots is how many disks a machine can have, beside the one it starts from.
@@ -76,8 +78,12 @@ func (d *attached) id() string { return "disk-" + d.Serial }
 
 // serve lets QEMU have the content through conn.
 func (d *attached) serve(conn io.ReadWriteCloser) {
-	d.served = make(chan error, 1)
-	go func() { d.served <- d.content.serve(conn) }()
+	ctx, cancel := context.WithCancel(context.Background())
+	d.served, d.hungUp = make(chan error, 1), cancel
+	go func() {
+		defer cancel()
+		d.served <- d.content.serve(ctx, conn)
+	}()
 }
 
 func (m *Machine) disk(serial string) (*attached, error) {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"sync"
 
+	"github.com/berth-storage/berth/test/vm/internal/tunnel"
 	"github.com/berth-storage/berth/test/vm/internal/wire"
 )
 
@@ -27,10 +28,12 @@ type Command struct {
 
 // guest is the connection to the machine's first process.
 type guest struct {
-	conn net.Conn
-	out  *wire.Sender
-	up   chan struct{} // closed when the machine is up
-	off  chan struct{} // closed when the connection has ended
+	conn    net.Conn
+	out     *wire.Sender
+	up      chan struct{} // closed when the machine is up
+	off     chan struct{} // closed when the connection has ended
+	forward map[string]string
+	tunnel  *tunnel.Tunnel
 
 	mu      sync.Mutex // guards all below
 	last    int
@@ -42,21 +45,31 @@ type running struct {
 	ended chan wire.Answer // gets one
 }
 
-func newGuest(conn net.Conn) *guest {
-	g := &guest{conn: conn, out: wire.NewSender(conn), up: make(chan struct{}), off: make(chan struct{}), running: map[int]*running{}}
+func newGuest(conn net.Conn, forward map[string]string) *guest {
+	g := &guest{conn: conn, out: wire.NewSender(conn), up: make(chan struct{}), off: make(chan struct{}), forward: forward, running: map[int]*running{}}
+	g.tunnel = tunnel.New(func(id int, p wire.Part) error { return g.out.Send(wire.Request{ID: id, Part: &p}) })
 	go g.read()
 	return g
 }
 
 func (g *guest) read() {
 	defer close(g.off)
+	defer g.tunnel.Close()
 	for answers := json.NewDecoder(g.conn); ; {
 		var a wire.Answer
 		if answers.Decode(&a) != nil {
 			return
 		}
-		if a.Up {
+		switch {
+		case a.Up:
 			close(g.up)
+			continue
+		case a.Part != nil && a.Part.Open != "":
+			to := g.forward[a.Part.Open]
+			g.tunnel.Carry(a.ID, func() (net.Conn, error) { return net.Dial("tcp", to) })
+			continue
+		case a.Part != nil:
+			g.tunnel.Take(a.ID, *a.Part)
 			continue
 		}
 		g.mu.Lock()

@@ -18,6 +18,9 @@ type Options struct {
 	// machine has them in its own memory, below /host. A test gives its own
 	// binary, /proc/self/exe.
 	Files map[string]string
+	// Forward are TCP addresses in the machine, of its loopback, and where on the
+	// host connections to them lead. The machine has no other network.
+	Forward map[string]string
 }
 
 // Machine is a computer with disks, on or off. Its methods belong to one
@@ -26,7 +29,9 @@ type Machine struct {
 	system system
 	binary []byte // the guest
 	files  map[string]string
-	disks  []*attached
+	// forward is Options.Forward.
+	forward map[string]string
+	disks   []*attached
 
 	qemu    *qemu // nil when the machine is off
 	guest   *guest
@@ -38,7 +43,7 @@ func Boot(ctx context.Context, o Options) (*Machine, error) {
 	if runtime.GOARCH != "amd64" {
 		return nil, fmt.Errorf("booting a machine: it is a PC, and this is %s", runtime.GOARCH)
 	}
-	m := &Machine{files: o.Files}
+	m := &Machine{files: o.Files, forward: o.Forward}
 	var err error
 	if m.system, err = prepare(ctx); err != nil {
 		return nil, err
@@ -225,6 +230,7 @@ func (m *Machine) off() error {
 	for _, d := range m.disks {
 		if d.slot >= 0 {
 			d.slot = -1
+			d.hungUp()
 			// QEMU may have died in the middle of a request.
 			<-d.served
 		}

@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -31,12 +32,13 @@ const (
 
 var errNBD = errors.New("serving a disk: QEMU speaks another protocol")
 
-// serve answers QEMU on conn until it hangs up.
-func (s *store) serve(conn io.ReadWriteCloser) error {
+// serve answers QEMU on conn until it hangs up. When ctx ends, a disk that hangs
+// does too.
+func (s *store) serve(ctx context.Context, conn io.ReadWriteCloser) error {
 	defer conn.Close()
 	err := s.greet(conn)
 	for err == nil {
-		err = s.answer(conn)
+		err = s.answer(ctx, conn)
 	}
 	if errors.Is(err, io.EOF) {
 		return nil
@@ -109,7 +111,7 @@ func (s *store) greet(conn io.ReadWriter) error {
 }
 
 // answer does one request.
-func (s *store) answer(conn io.ReadWriter) error {
+func (s *store) answer(ctx context.Context, conn io.ReadWriter) error {
 	var r struct {
 		Magic        uint32
 		Flags, Type  uint16
@@ -138,7 +140,16 @@ func (s *store) answer(conn io.ReadWriter) error {
 	if err := s.inside(off, length); err != nil {
 		return send(conn, uint32(nbdReply), uint32(nbdEINVAL), r.Cookie)
 	}
-	var err error
+	if r.Type == nbdDisconnect {
+		return io.EOF
+	}
+	err := s.health.await(ctx)
+	switch {
+	case errors.Is(err, errSick):
+		return send(conn, uint32(nbdReply), uint32(nbdEIO), r.Cookie)
+	case err != nil:
+		return io.EOF // QEMU has gone
+	}
 	switch r.Type {
 	case nbdRead:
 		_, err = s.ReadAt(data, off)
@@ -149,8 +160,6 @@ func (s *store) answer(conn io.ReadWriter) error {
 	case nbdTrim: // after which anything may be read
 	case nbdWriteZeroes:
 		err = s.zero(off, length)
-	case nbdDisconnect:
-		return io.EOF
 	default:
 		return send(conn, uint32(nbdReply), uint32(nbdEINVAL), r.Cookie)
 	}

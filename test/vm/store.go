@@ -31,7 +31,8 @@ type store struct {
 	size int64
 	file *os.File // without a name
 	// kept says that a loss of power loses nothing of the cache.
-	kept bool
+	kept   bool
+	health health
 
 	mu sync.Mutex // guards cache, and the order of writes to the file
 	// cache has the versions of each page since the last flush, the oldest first.

@@ -3,11 +3,7 @@
 package berthtest
 
 import (
-	"bytes"
 	"context"
-	"os"
-	"path/filepath"
-	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -29,7 +25,7 @@ func TestClusterAPIServerAway(t *testing.T) {
 	e.Available("node-1", stage.PathOf("leaves", "ext4"), "")
 	before := e.Restarts("node-1")
 
-	server := e.apiServer()
+	server := e.processes("kube-apiserver")[0]
 	e.Must(server.Signal(syscall.SIGSTOP))
 	goOn := func() { e.Must(server.Signal(syscall.SIGCONT)) }
 	t.Cleanup(goOn)
@@ -51,28 +47,4 @@ func TestClusterAPIServerAway(t *testing.T) {
 	if after := e.Restarts("node-1"); after != before {
 		t.Errorf("the agent was %s, and is %s", before, after)
 	}
-}
-
-// apiServer finds this cluster's API server among the machine's processes.
-func (e *env) apiServer() *os.Process {
-	e.Helper()
-	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	e.Must(err)
-	for _, line := range lines {
-		args, err := os.ReadFile(line)
-		if err != nil {
-			continue // it has ended
-		}
-		program, _, _ := bytes.Cut(args, []byte{0})
-		if filepath.Base(string(program)) != "kube-apiserver" || !bytes.Contains(args, []byte(e.C.Dir()+"/")) {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(line)))
-		e.Must(err)
-		p, err := os.FindProcess(pid)
-		e.Must(err)
-		return p
-	}
-	e.Fatal("found no API server")
-	return nil
 }

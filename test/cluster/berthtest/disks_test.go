@@ -4,11 +4,13 @@ package berthtest
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/test/cluster"
 	"github.com/berth-storage/berth/test/cluster/stage"
 	"github.com/berth-storage/berth/test/cluster/workload"
@@ -73,23 +75,36 @@ func TestClusterDiskRemovedWhileAvailable(t *testing.T) {
 	}
 }
 
-// A disk that goes while a claim has it is reported on the volume and on the
-// claim; when it is back, its data is the claim's.
+// A disk that goes while a claim has it is reported on the volume, the claim and
+// the pod, and stands on the volume as long as it is gone; when it is back, that
+// is told too, and its data is the claim's.
 func TestClusterDiskGoneWhileBound(t *testing.T) {
 	e := begin(t)
 	begun := time.Now()
 	pv := e.Disk("node-1", "pulled", "ext4", 256<<20)
+	path := pv.Spec.Local.Path
 	claim := workload.Claim{Name: "data", Class: pv.Spec.StorageClassName, PV: pv.Name}
-	e.RunPod(workload.Pod{Name: "writer", Script: "echo kept >/data/a; sync", Claims: []workload.Claim{claim}})
-	e.NoPods()
+	e.Must(e.Space.Create(e.Ctx, workload.Pod{Name: "writer", Script: "echo kept >/data/a; sync; echo written; exec sleep 1000", Claims: []workload.Claim{claim}}))
+	_, err := e.Space.WaitSaid(e.Ctx, "writer", "written")
+	e.Must(err)
 	e.Must(e.C.Node("node-1").RemoveDisk(e.Ctx, "pulled", cluster.Force, cluster.KeepData))
 	e.Event(begun, "PersistentVolume", pv.Name, "DiskGone", "")
 	e.Event(begun, "PersistentVolumeClaim", "data", "DiskGone", "")
-	if now := e.Await("node-1", pv.Spec.Local.Path, "there", func(*corev1.PersistentVolume) bool { return true }); now.UID != pv.UID {
+	e.Event(begun, "Pod", "writer", "DiskGone", path[strings.LastIndex(path, "/")+1:])
+	state := func(want string) func(*corev1.PersistentVolume) bool {
+		return func(pv *corev1.PersistentVolume) bool {
+			return pv.Annotations[api.AnnState] == want && (pv.Annotations[api.AnnReason] == "") == (want == "")
+		}
+	}
+	if now := e.Await("node-1", path, "annotated", state(api.ReasonDiskGone)); now.UID != pv.UID {
 		t.Error("the PersistentVolume was made anew")
 	}
-	_, _, err := e.C.Node("node-1").AddDisk(e.Ctx, cluster.Disk{Name: "pulled", FS: "ext4", Bytes: 256 << 20})
+	e.Must(e.Space.DeletePod(e.Ctx, "writer"))
+	e.NoPods()
+	_, _, err = e.C.Node("node-1").AddDisk(e.Ctx, cluster.Disk{Name: "pulled", FS: "ext4", Bytes: 256 << 20})
 	e.Must(err)
+	e.Event(begun, "PersistentVolumeClaim", "data", "DiskBack", "")
+	e.Await("node-1", path, "not annotated any more", state(""))
 	e.Must(e.Space.CreatePod(e.Ctx, workload.Pod{Name: "reader", Script: "cat /data/a", Claims: []workload.Claim{claim}}))
 	if got := e.FinishPod("reader"); got != "kept" {
 		t.Errorf("from the disk that came back, a pod read %q", got)

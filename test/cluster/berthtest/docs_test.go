@@ -8,7 +8,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -17,19 +19,15 @@ import (
 	"github.com/berth-storage/berth/test/cluster/workload"
 )
 
-// What docs/troubleshooting.md says leads from a quarantined volume back to one
-// that is handed out.
+// What docs/troubleshooting.md says leads from a quarantined volume back to the
+// claim that had it, with its data, and from there to a new and empty one.
 func TestClusterTroubleshootingPage(t *testing.T) {
 	e := begin(t)
 	pv := e.Disk("node-1", "lost", "ext4", 256<<20)
 	claim := workload.Claim{Name: "data", Class: pv.Spec.StorageClassName, PV: pv.Name}
 	e.RunPod(workload.Pod{Name: "writer", Script: "echo secret >/data/a; sync", Claims: []workload.Claim{claim}})
-	pvs := e.C.Client().CoreV1().PersistentVolumes()
-	e.Must(pvs.Delete(e.Ctx, pv.Name, metav1.DeleteOptions{}))
-	_, err := pvs.Patch(e.Ctx, pv.Name, types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
-	e.Must(err)
+	e.forceAway(pv)
 	e.HeldBack("node-1", pv)
-	e.Must(e.Space.Empty(e.Ctx))
 
 	var id string
 	look := e.Block("troubleshooting.md", "get events")
@@ -42,10 +40,46 @@ func TestClusterTroubleshootingPage(t *testing.T) {
 		id = m[1]
 		return nil
 	})
-	_, err = e.C.Node("node-1").Exec(e.Ctx, "rm", stage.PathOf("lost", "ext4")+"/a")
+	agent := []string{"POD", e.Agent("node-1").Name, "ID", id}
+	if out := e.Person(e.Block("troubleshooting.md", "berth volume list"), agent...); !strings.Contains(out, id+"  Quarantined") || !strings.Contains(out, e.Space.Name+"/data") {
+		t.Errorf("the volume is not in\n%s", out)
+	}
+
+	e.Must(e.Space.Empty(e.Ctx)) // the claim, which is Lost
+	e.Person(e.Block("troubleshooting.md", "republish ID --yes"), agent...)
+	back := e.Available("node-1", pv.Spec.Local.Path, pv.UID)
+	if c := back.Spec.ClaimRef; c == nil || c.Namespace != e.Space.Name || c.Name != "data" {
+		t.Fatalf("the volume is for %+v", c)
+	}
+	// Another claim that wants it by name does not get it.
+	thief := workload.Claim{Name: "thief", Class: claim.Class, PV: back.Name}
+	e.Must(e.Space.CreateClaims(e.Ctx, thief))
+	claim.PV = ""
+	if got := e.RunPod(workload.Pod{Name: "reader", Script: "cat /data/a", Claims: []workload.Claim{claim}}); got != "secret" {
+		t.Errorf("the claim that was made again read %q", got)
+	}
+
+	e.forceAway(back)
+	e.Until("the volume to be held back again", func(context.Context) error {
+		if out := e.Person(e.Block("troubleshooting.md", "berth volume list"), agent...); !strings.Contains(out, id+"  Quarantined") {
+			return fmt.Errorf("it shows\n%s", out)
+		}
+		return nil
+	})
+	e.Must(e.Space.Empty(e.Ctx))
+	begun := time.Now()
+	e.Person(e.Block("troubleshooting.md", "wipe ID --yes"), agent...)
+	e.Event(begun, "Node", "node-1", "Commanded", id)
+	e.NothingLeft(e.Available("node-1", pv.Spec.Local.Path, back.UID))
+}
+
+// forceAway takes a PersistentVolume away, finalizers and all.
+func (e *env) forceAway(pv *corev1.PersistentVolume) {
+	e.Helper()
+	pvs := e.C.Client().CoreV1().PersistentVolumes()
+	e.Must(pvs.Delete(e.Ctx, pv.Name, metav1.DeleteOptions{}))
+	_, err := pvs.Patch(e.Ctx, pv.Name, types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
 	e.Must(err)
-	e.Person(e.Block("troubleshooting.md", "rm /var/lib/berth"), "POD", e.Agent("node-1").Name, "ID", id)
-	e.NothingLeft(e.Available("node-1", pv.Spec.Local.Path, pv.UID))
 }
 
 // The commands of docs/install.md for a disk lead to a volume, and those for

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/test/cluster"
 	"github.com/berth-storage/berth/test/cluster/stage"
 	"github.com/berth-storage/berth/test/cluster/workload"
@@ -121,7 +122,8 @@ func TestClusterConfigEdited(t *testing.T) {
 	}
 }
 
-// A read-only class publishes what others put there, and keeps it.
+// A read-only class publishes what others put there, and keeps it. While its disk
+// is gone under a claim, the node has the taint that the class asks for.
 func TestClusterReadOnlyClass(t *testing.T) {
 	e := begin(t)
 	node := e.C.Node("node-1")
@@ -142,7 +144,7 @@ mount -o loop /var/lib/set.img /mnt/datasets/set && echo trained >/mnt/datasets/
 	e.Must(os.WriteFile(values, []byte(`classes:
   - {name: fast, hostDir: /mnt/disks}
   - {name: raw, hostDir: /mnt/blocks, volumeMode: Block}
-  - {name: datasets, hostDir: /mnt/datasets, readOnly: true}
+  - {name: datasets, hostDir: /mnt/datasets, readOnly: true, whenGone: TaintNode}
 `), 0o644))
 	e.Must(e.C.InstallBerth(e.Ctx, "--values", values))
 	pv := e.Available("node-1", "/mnt/datasets/set", "")
@@ -155,6 +157,13 @@ mount -o loop /var/lib/set.img /mnt/datasets/set && echo trained >/mnt/datasets/
 	if got := e.RunPod(pod); got != "trained" {
 		t.Errorf("the pod said %q", got)
 	}
+	e.NoPods()
+	_, err = node.Exec(e.Ctx, "umount", "/mnt/datasets/set")
+	e.Must(err)
+	e.Tainted("node-1", api.TaintDiskGone, true)
+	_, err = node.Exec(e.Ctx, "mount", "-o", "loop", "/var/lib/set.img", "/mnt/datasets/set")
+	e.Must(err)
+	e.Tainted("node-1", api.TaintDiskGone, false)
 	e.Must(e.Space.Empty(e.Ctx))
 	again := e.Available("node-1", "/mnt/datasets/set", pv.UID)
 	claim.PV = again.Name

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/berth-storage/berth/test/cluster"
@@ -134,4 +136,19 @@ func (e *Stage) NothingLeft(pvs ...*corev1.PersistentVolume) {
 	for _, pv := range pvs {
 		e.Available(pvwatch.Node(pv), pv.Spec.Local.Path, pv.UID)
 	}
+}
+
+// Tainted waits until a node has, or has not, a taint of a key.
+func (e *Stage) Tainted(node, key string, want bool) {
+	e.Helper()
+	e.Until(fmt.Sprintf("taint %s on %s: %v", key, node, want), func(ctx context.Context) error {
+		n, err := e.C.Client().CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if has := slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Key == key }); has != want {
+			return fmt.Errorf("its taints are %v", n.Spec.Taints)
+		}
+		return nil
+	})
 }

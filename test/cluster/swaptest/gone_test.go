@@ -3,6 +3,8 @@
 package swaptest
 
 import (
+	"path"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -109,4 +111,20 @@ func TestClusterDeletedWhileAway(t *testing.T) {
 	for _, pv := range all {
 		e.Absent("node-1", pv.Spec.Local.Path)
 	}
+	e.wipeByCommand(dir)
+}
+
+// wipeByCommand has a person give up what is on a volume that is held back.
+func (e *env) wipeByCommand(pv *corev1.PersistentVolume) {
+	e.Helper()
+	agent := e.Agent("node-1").Name
+	list, err := e.C.Kubectl(e.Ctx, "-n", namespace, "exec", agent, "--", "berth", "volume", "list")
+	e.Must(err)
+	m := regexp.MustCompile(`(?m)^([0-9a-f]{32})  Quarantined  ` + pv.Spec.StorageClassName + "/" + path.Base(pv.Spec.Local.Path) + "$").FindStringSubmatch(list)
+	if m == nil {
+		e.Fatalf("%s is not in\n%s", pv.Spec.Local.Path, list)
+	}
+	_, err = e.C.Kubectl(e.Ctx, "-n", namespace, "exec", agent, "--", "berth", "volume", "wipe", m[1], "--yes")
+	e.Must(err)
+	e.NothingLeft(e.Available("node-1", pv.Spec.Local.Path, pv.UID))
 }

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/berth-storage/berth/test/vm/internal/tunnel"
 	"github.com/berth-storage/berth/test/vm/internal/wire"
 )
 
@@ -44,6 +45,7 @@ func serve() error {
 		return err
 	}
 	s := &server{out: wire.NewSender(port), running: map[int]*exec.Cmd{}}
+	s.tunnel = tunnel.New(func(id int, p wire.Part) error { return s.out.Send(wire.Answer{ID: id, Part: &p}) })
 	if err := s.out.Send(wire.Answer{Up: true}); err != nil {
 		return err
 	}
@@ -60,15 +62,23 @@ func serve() error {
 			s.kill(r.ID)
 		case r.Run != nil:
 			s.start(r.ID, *r.Run)
+		case r.Part != nil:
+			s.tunnel.Take(r.ID, *r.Part)
+		case r.Listen != "":
+			if err := s.listen(r.Listen); err != nil {
+				return err
+			}
 		}
 	}
 }
 
 type server struct {
-	out *wire.Sender
+	out    *wire.Sender
+	tunnel *tunnel.Tunnel
 
-	mu      sync.Mutex // guards running
+	mu      sync.Mutex // guards the rest
 	running map[int]*exec.Cmd
+	carried int // how many connections there were
 }
 
 // stream sends what a command writes.

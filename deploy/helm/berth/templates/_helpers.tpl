@@ -68,6 +68,13 @@ app.kubernetes.io/component: agent
 {{- end -}}
 {{- end -}}
 
+{{/* Does a class have its nodes tainted while a disk is gone? */}}
+{{- define "berth.taints" -}}
+{{- range .Values.classes -}}
+{{- if eq (.whenGone | default "") "TaintNode" -}}yes{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "berth.serviceAccount" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- .Values.serviceAccount.name | default (include "berth.agent" .) -}}

@@ -67,6 +67,12 @@ a mistake stops helm, and does not wait for the agents' logs. */}}
 {{- if and $wipe.timeout (ne $method "Command") (not $wipe.job) -}}
 {{- fail (printf "classes: %q: wipe.timeout is for wipe.method Command and for wipe.job; else leave it out" .name) -}}
 {{- end -}}
+{{- if and $wipe.verify (or $wipe.job (has $method (list "Signatures" "Command"))) -}}
+{{- fail (printf "classes: %q: wipe.verify is for wipe.method Erase, Zero, Shred and NVMeFormat without wipe.job; else leave it out" .name) -}}
+{{- end -}}
+{{- if and $wipe.bytesPerSecond (or $wipe.job (eq $method "Command")) -}}
+{{- fail (printf "classes: %q: wipe.bytesPerSecond is for what the agent itself wipes; with wipe.method Command or wipe.job, leave it out" .name) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* A class's directories by their fields. */}}

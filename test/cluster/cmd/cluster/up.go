@@ -22,6 +22,9 @@ func (a *app) up() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			begun := time.Now()
 			o.Dir, o.Out, o.Berth = a.dir, a.out, !noBerth
+			if o.Nodes == 0 {
+				o.Nodes = cluster.NoNodes
+			}
 			c, err := cluster.Start(cmd.Context(), o)
 			if errors.Is(err, cluster.ErrRuns) {
 				fmt.Fprintln(a.out, "the cluster runs already")
@@ -43,7 +46,7 @@ func (a *app) up() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().IntVar(&o.Nodes, "nodes", 2, "how many nodes")
+	cmd.Flags().IntVar(&o.Nodes, "nodes", 2, "how many nodes; 0 for a control plane alone")
 	cmd.Flags().BoolVar(&noBerth, "no-berth", false, "do not build and install Berth")
 	cmd.Flags().BoolVar(&o.StockControllers, "stock-controllers", false,
 		"leave the controller manager its own limit of 20 requests a second")

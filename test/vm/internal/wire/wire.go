@@ -27,6 +27,10 @@ type Request struct {
 	Kill bool `json:"kill,omitempty"`
 	// Off writes out what is in the page cache and turns the machine off.
 	Off bool `json:"off,omitempty"`
+	// Listen has connections to that address in the machine carried to the host.
+	Listen string `json:"listen,omitempty"`
+	// Part is of the carried connection of that ID.
+	Part *Part `json:"part,omitempty"`
 }
 
 // Command is a program to run in the machine.
@@ -36,8 +40,16 @@ type Command struct {
 	Dir  string   `json:"dir,omitempty"`
 }
 
-// Answer is what the machine says: that it is up, or what a command wrote, or
-// how it ended.
+// Part is a piece of a carried connection.
+type Part struct {
+	Open string `json:"open,omitempty"` // it is new, and this is the address in the machine
+	Data []byte `json:"data,omitempty"`
+	End  bool   `json:"end,omitempty"` // nothing follows, either way
+}
+
+// Answer is what the machine says: that it is up, what a command wrote or how
+// it ended, or a part of a carried connection, whose IDs are not those of
+// commands.
 type Answer struct {
 	ID     int    `json:"id,omitempty"`
 	Up     bool   `json:"up,omitempty"`
@@ -46,6 +58,7 @@ type Answer struct {
 	Ended  bool   `json:"ended,omitempty"`
 	Status int    `json:"status,omitempty"` // -1 when it was killed or could not be started
 	Why    string `json:"why,omitempty"`    // it could not be started
+	Part   *Part  `json:"part,omitempty"`
 }
 
 // Sender writes messages from several goroutines.
