@@ -51,7 +51,7 @@ func (c *Client) Unlabelled(ctx context.Context, each func(*corev1.PersistentVol
 func (c *Client) WatchOld(ctx context.Context, node Node, store *Store) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	feed(ctx, pages{OneWatchAList(&cache.ListWatch{
+	feed(ctx, pages{ListAnew(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 			defer cancel()

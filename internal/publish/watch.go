@@ -130,7 +130,7 @@ func classOf(s *storagev1.StorageClass) Class {
 func follow(ctx context.Context, client rest.Interface, codec runtime.ParameterCodec, resource, selector string,
 	kind, list runtime.Object, store cache.ReflectorStore) {
 	request := requests(client, codec, resource, selector)
-	feed(ctx, OneWatchAList(&cache.ListWatch{
+	feed(ctx, ListAnew(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 			defer cancel()

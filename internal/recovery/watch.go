@@ -37,7 +37,7 @@ func (c *client) follow(ctx context.Context, resource string, kind, list runtime
 	request := func(o metav1.ListOptions) *rest.Request {
 		return c.core.Get().Resource(resource).VersionedParams(&o, c.codec)
 	}
-	lw := publish.OneWatchAList(&cache.ListWatch{
+	lw := publish.ListAnew(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			ctx, cancel := context.WithTimeout(ctx, listTimeout)
 			defer cancel()
