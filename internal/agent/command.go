@@ -84,6 +84,9 @@ func (a *Agent) obeyNext(ctx context.Context, id volume.ID) {
 }
 
 func (a *Agent) obey(ctx context.Context, id volume.ID, cmd *command) error {
+	if _, owed := a.owed.Load(id); owed { // what the journal says of it is old
+		return fmt.Errorf("%w: %w; nothing was done", control.ErrNotReady, errJournal)
+	}
 	s, r, err := a.weigh(ctx, id, cmd.Command)
 	if err != nil {
 		return err
@@ -92,6 +95,7 @@ func (a *Agent) obey(ctx context.Context, id volume.ID, cmd *command) error {
 		return fmt.Errorf("%w: its disk is now %s at %s, not %s at %s", control.ErrRefused, d.Identity, d.Path, cmd.identity, cmd.path)
 	}
 	if err := a.keep(*r); err != nil {
+		a.disown(id) // or it would be done once there is room, and the person is told that it is not
 		return err
 	}
 	a.tries.forget(id)

@@ -32,6 +32,17 @@ func (a *Agent) put(r volume.Record) error {
 	return nil
 }
 
+// disown gives up a record that could not be written and that nothing but its
+// writer's asking called for.
+func (a *Agent) disown(id volume.ID) {
+	a.owed.Delete(id)
+	others := false
+	a.owed.Range(func(any, any) bool { others = true; return false })
+	if !others { // nothing tries again, which would end the report
+		a.reports.clear(journalTrouble)
+	}
+}
+
 // payOwed writes the record of a volume that could not be written before.
 func (a *Agent) payOwed(ctx context.Context, id volume.ID) error {
 	r, ok := a.owed.Load(id)

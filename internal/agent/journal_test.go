@@ -1,12 +1,14 @@
 package agent
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/berth-storage/berth/internal/control"
 	"github.com/berth-storage/berth/internal/disk"
 	"github.com/berth-storage/berth/internal/volume"
 )
@@ -82,6 +84,37 @@ func TestOwedRecord(t *testing.T) {
 		settle()
 		wantNames(t, w)
 		wantState(t, w, volume.IDOf("fs:1:/"), volume.Quarantined)
+	})
+}
+
+// TestCommandThatCannotBeWritten: a person who is told that a command failed does
+// not see it done later, once there is room.
+func TestCommandThatCannotBeWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := heldBack(t, nil)
+		a, stop := w.start(t, 0, false)
+		defer stop()
+		settle()
+		id := string(volume.IDOf(heldDir))
+		v, err := desk{a}.Volume(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.do(func() { w.journalFull = 1 })
+		if _, err := (desk{a}).Ask(t.Context(), id, control.Request{Command: "wipe", Identity: v.Identity, Path: v.Path}); !errors.Is(err, errJournal) {
+			t.Errorf("the command says %v", err)
+		}
+		w.do(func() { w.journalFull = 0 })
+		settle()
+		wantState(t, w, volume.IDOf(heldDir), volume.Quarantined)
+		if says := strings.Join(a.says(), "\n"); strings.Contains(says, "JournalFailed") {
+			t.Errorf("it still says %s", says)
+		}
+		w.do(func() {
+			if len(w.wipes) > 0 {
+				t.Errorf("wiped %q", w.wipes)
+			}
+		})
 	})
 }
 

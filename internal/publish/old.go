@@ -51,7 +51,7 @@ func (c *Client) Unlabelled(ctx context.Context, each func(*corev1.PersistentVol
 func (c *Client) WatchOld(ctx context.Context, node Node, store *Store) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	feed(ctx, pages{&cache.ListWatch{
+	feed(ctx, pages{ListAnew(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 			defer cancel()
@@ -70,9 +70,6 @@ func (c *Client) WatchOld(ctx context.Context, node Node, store *Store) {
 			return list, nil
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			if err := SameHistory(ctx, requests(c.core, c.codec, pvs, ""), &corev1.PersistentVolumeList{}, o.ResourceVersion); err != nil {
-				return nil, err
-			}
 			o.Watch = true
 			w, err := requests(c.core, c.codec, pvs, "")(o).Watch(ctx)
 			if err != nil {
@@ -89,7 +86,7 @@ func (c *Client) WatchOld(ctx context.Context, node Node, store *Store) {
 				return e, store.old(pv.Name) || node.Adoptable(pv)
 			}), nil
 		},
-	}}, "old "+pvs, &corev1.PersistentVolume{}, store.Old(cancel))
+	})}, "old "+pvs, &corev1.PersistentVolume{}, store.Old(cancel))
 }
 
 // pages is a ListWatch that is read in pages. The API server's way to list by a

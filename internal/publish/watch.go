@@ -130,7 +130,7 @@ func classOf(s *storagev1.StorageClass) Class {
 func follow(ctx context.Context, client rest.Interface, codec runtime.ParameterCodec, resource, selector string,
 	kind, list runtime.Object, store cache.ReflectorStore) {
 	request := requests(client, codec, resource, selector)
-	feed(ctx, &cache.ListWatch{
+	feed(ctx, ListAnew(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
 			defer cancel()
@@ -138,13 +138,10 @@ func follow(ctx context.Context, client rest.Interface, codec runtime.ParameterC
 			return out, request(o).Do(ctx).Into(out)
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			if err := SameHistory(ctx, requests(client, codec, resource, ""), list, o.ResourceVersion); err != nil {
-				return nil, err
-			}
 			o.Watch = true
 			return request(o).Watch(ctx)
 		},
-	}, resource, kind, store)
+	}), resource, kind, store)
 }
 
 func feed(ctx context.Context, lw cache.ListerWatcher, name string, kind runtime.Object, store cache.ReflectorStore) {

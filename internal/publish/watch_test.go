@@ -144,6 +144,12 @@ func TestWatchRecovers(t *testing.T) {
 // time does not refuse a watch from a version that it has not reached, and shows
 // nothing. What it has is read anew.
 func TestWatchAfterRestore(t *testing.T) {
+	for _, restored := range []string{"7", "200"} { // the second has overtaken what was seen
+		t.Run(restored, func(t *testing.T) { watchAfterRestore(t, restored) })
+	}
+}
+
+func watchAfterRestore(t *testing.T, restored string) {
 	s := &watchServer{items: []*corev1.PersistentVolume{pvOf("pv1", id1, "u1", "9")}, events: make(chan *corev1.PersistentVolume), cut: make(chan struct{})}
 	c, _ := served(t, s.serve)
 	listed, changed := make(chan struct{}, 10), make(chan volume.ID, 10)
@@ -154,7 +160,7 @@ func TestWatchAfterRestore(t *testing.T) {
 	s.events <- pvOf("pv1", id1, "u1", "11") // a watch that shows nothing is followed by a list anyway
 	within(t, 10*time.Second, changed, "a PV of the watch")
 	s.mu.Lock()
-	s.items, s.version = []*corev1.PersistentVolume{pvOf("pv1", id1, "u1", "5")}, "7"
+	s.items, s.version = []*corev1.PersistentVolume{pvOf("pv1", id1, "u1", "5")}, restored
 	s.mu.Unlock()
 	s.cut <- struct{}{}
 	within(t, 10*time.Second, listed, "the list after the restore")

@@ -37,7 +37,7 @@ func (c *client) follow(ctx context.Context, resource string, kind, list runtime
 	request := func(o metav1.ListOptions) *rest.Request {
 		return c.core.Get().Resource(resource).VersionedParams(&o, c.codec)
 	}
-	lw := &cache.ListWatch{
+	lw := publish.ListAnew(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			ctx, cancel := context.WithTimeout(ctx, listTimeout)
 			defer cancel()
@@ -45,13 +45,10 @@ func (c *client) follow(ctx context.Context, resource string, kind, list runtime
 			return out, request(o).Do(ctx).Into(out)
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			if err := publish.SameHistory(ctx, request, list, o.ResourceVersion); err != nil {
-				return nil, err
-			}
 			o.Watch = true
 			return request(o).Watch(ctx)
 		},
-	}
+	})
 	r := cache.NewReflectorWithOptions(lw, kind, into, cache.ReflectorOptions{
 		Name: resource, TypeDescription: resource,
 		Backoff: &wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 10, Cap: 2 * time.Second},

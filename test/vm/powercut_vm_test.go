@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,20 +14,6 @@ import (
 	"github.com/berth-storage/berth/internal/volume"
 	"github.com/berth-storage/berth/test/vm"
 )
-
-// number reads an environment variable, or returns other.
-func number(t *testing.T, name string, other uint64) uint64 {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return other
-	}
-	n, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}
 
 // step is how far a volume has come in its life.
 type step struct {
@@ -61,7 +45,7 @@ func (s step) before(other step) bool {
 // BERTH_VM_CUTS is how often, BERTH_VM_SEED what chooses the moments and the
 // losses. The machine's own timing is beyond a seed.
 func TestVMPowerCuts(t *testing.T) {
-	cuts, seed := number(t, "BERTH_VM_CUTS", 14), number(t, "BERTH_VM_SEED", uint64(time.Now().UnixNano()))
+	cuts, seed := vm.Number(t, "BERTH_VM_CUTS", 14), vm.Number(t, "BERTH_VM_SEED", uint64(time.Now().UnixNano()))
 	t.Logf("BERTH_VM_SEED=%d BERTH_VM_CUTS=%d", seed, cuts)
 	r := rand.New(rand.NewPCG(seed, 0))
 	volumes := []string{"VOLUME-A", "VOLUME-B", "ext4-VOLUME", "xfs-VOLUME"}

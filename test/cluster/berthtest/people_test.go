@@ -171,8 +171,10 @@ mount -o loop /var/lib/set.img /mnt/datasets/set && echo trained >/mnt/datasets/
 	if got := e.RunPod(pod); got != "trained" {
 		t.Errorf("after the release the next pod said %q", got)
 	}
-	// While the class is there: without it, nobody takes the volume away.
+	// While the class is there: without it, nobody takes the volume away. And once
+	// it is released: what a claim had waits for its disk.
 	e.Must(e.Space.Empty(e.Ctx))
+	e.Available("node-1", "/mnt/datasets/set", again.UID)
 	_, err = node.Exec(e.Ctx, "umount", "/mnt/datasets/set")
 	e.Must(err)
 	e.Absent("node-1", "/mnt/datasets/set")

@@ -7,28 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/berth-storage/berth/test/vm"
 )
-
-// number reads an environment variable, or returns other.
-func number(t *testing.T, name string, other uint64) uint64 {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return other
-	}
-	n, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}
 
 // cuts is how often the power goes when nobody says otherwise. With its boot, a
 // cut takes about ten seconds.
@@ -42,7 +26,7 @@ const cuts = 6
 // BERTH_VM_CUTS is how often, BERTH_VM_SEED what chooses the moments and the
 // losses. The machine's own timing is beyond a seed.
 func TestVMAgentPowerCuts(t *testing.T) {
-	cuts, seed := number(t, "BERTH_VM_CUTS", cuts), number(t, "BERTH_VM_SEED", uint64(time.Now().UnixNano()))
+	cuts, seed := vm.Number(t, "BERTH_VM_CUTS", cuts), vm.Number(t, "BERTH_VM_SEED", uint64(time.Now().UnixNano()))
 	t.Logf("BERTH_VM_SEED=%d BERTH_VM_CUTS=%d", seed, cuts)
 	r := rand.New(rand.NewPCG(seed, 0))
 	// Loading xfs makes each boot longer by a quarter.
