@@ -1,0 +1,218 @@
+// Package shelf is what the pools whose volumes lie in one filesystem have in
+// common: a directory a volume, a record of its promised size beside it, moves
+// that make it appear and disappear at once, and files with loop devices for
+// raw volumes. What keeps a volume within its size is its Kind's.
+//
+// It keeps nothing in memory that is not on the disk, but for a lock: one
+// process has a shelf at a time.
+package shelf
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/berth-storage/berth/internal/host"
+	"github.com/berth-storage/berth/internal/pool"
+)
+
+// What a shelf is made of, beneath its folder. A volume is whole when its
+// directory has its own name.
+const (
+	half     = ".new-"     // before the name of a volume that is being made
+	leaving  = ".gone-"    // before the name of one that is being removed
+	specFile = "spec.json" // in a volume's directory: what was promised
+	dataFile = "data.img"  // what the device is over, of mode Block
+)
+
+// Data is the name, in a volume's directory, of what a pod gets of a volume of
+// mode Filesystem.
+const Data = "data"
+
+// A Kind makes directories that cannot outgrow their size.
+type Kind interface {
+	// Make makes an empty directory. One that is there already was made by a
+	// call that a crash stopped, and is empty.
+	Make(f *host.Folder, name string) error
+	// Limit sets how many bytes the directory can hold. The same may be set
+	// again; a smaller size is never set.
+	Limit(f *host.Folder, name string, bytes int64) error
+	// Destroy removes the directory with all that is in it. Part of it, or all,
+	// may be gone already.
+	Destroy(ctx context.Context, f *host.Folder, name string) error
+	// Total is how many bytes the filesystem can promise.
+	Total(f *host.Folder) (int64, error)
+}
+
+// Hands is what a shelf does to the machine; *host.Folder, and the functions on
+// loop devices of package host. A test makes each of them fail.
+type Hands interface {
+	Mkdir(name string, mode fs.FileMode) error
+	WriteFile(name string, data []byte) error
+	Allocate(name string, bytes int64) error
+	Rename(from, to string) error
+	Remove(name string) error
+}
+
+// A Shelf is an open pool of directories. It has all of pool.Pool's methods but
+// Features.
+type Shelf struct {
+	folder *host.Folder
+	hands  Hands
+	kind   Kind
+
+	mu    sync.Mutex // guards which volumes there are, and their promises
+	turns sync.Map   // name of one that is being erased -> *sync.Mutex
+}
+
+// Open opens the shelf in a folder, which it closes with itself: it finishes
+// what was being removed, undoes what was being made, and sets all limits again,
+// as a crash may have come between a promise and its limit.
+func Open(ctx context.Context, f *host.Folder, k Kind, wrap func(Hands) Hands) (*Shelf, error) {
+	s := &Shelf{folder: f, hands: f, kind: k}
+	if wrap != nil {
+		s.hands = wrap(f)
+	}
+	names, err := f.Names(".")
+	if err != nil {
+		return nil, fmt.Errorf("opening pool %q: %w", f.Path("."), err)
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, half) || strings.HasPrefix(name, leaving) {
+			err = s.destroy(ctx, name)
+		} else if pool.ID(name).Check() == nil {
+			err = s.restore(name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("opening pool %q: %w", f.Path("."), err)
+		}
+	}
+	return s, nil
+}
+
+func (s *Shelf) restore(name string) error {
+	v, err := s.read(pool.ID(name))
+	if err != nil {
+		return err
+	}
+	return s.hold(v)
+}
+
+// hold makes a volume keep to its size, and have it.
+func (s *Shelf) hold(v pool.Volume) error {
+	if v.Mode == pool.Block {
+		file := string(v.ID) + "/" + dataFile
+		if err := s.hands.Allocate(file, v.Bytes); err != nil {
+			return err
+		}
+		return host.GrowLoop(s.folder.Path(file))
+	}
+	return s.kind.Limit(s.folder, string(v.ID)+"/"+Data, v.Bytes)
+}
+
+// read returns a volume, or pool.ErrNotFound.
+func (s *Shelf) read(id pool.ID) (pool.Volume, error) {
+	if err := id.Check(); err != nil {
+		return pool.Volume{}, err
+	}
+	return s.readIn(string(id), id)
+}
+
+func (s *Shelf) readIn(dir string, id pool.ID) (pool.Volume, error) {
+	name := dir + "/" + specFile
+	data, err := s.folder.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return pool.Volume{}, fmt.Errorf("%w: %s", pool.ErrNotFound, id)
+	}
+	v := pool.Volume{}
+	if err == nil {
+		err = json.Unmarshal(data, &v)
+	}
+	if err == nil && (v.ID != id || pool.CheckSpec(pool.Spec(v)) != nil) {
+		err = errors.New("it is not a record of this volume")
+	}
+	if err != nil {
+		return pool.Volume{}, fmt.Errorf("reading %s: %w", s.folder.Path(name), err)
+	}
+	return v, nil
+}
+
+// Volumes is pool.Pool's.
+func (s *Shelf) Volumes(context.Context) ([]pool.Volume, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.volumes()
+}
+
+func (s *Shelf) volumes() ([]pool.Volume, error) {
+	return s.each(func(name string) string { return name })
+}
+
+// each reads the volumes whose IDs idOf takes from names; those it gives none
+// for are left out.
+func (s *Shelf) each(idOf func(name string) string) ([]pool.Volume, error) {
+	names, err := s.folder.Names(".")
+	if err != nil {
+		return nil, fmt.Errorf("listing pool %q: %w", s.folder.Path("."), err)
+	}
+	var all []pool.Volume
+	for _, name := range names {
+		if pool.ID(idOf(name)).Check() != nil {
+			continue
+		}
+		v, err := s.readIn(name, pool.ID(idOf(name)))
+		if errors.Is(err, pool.ErrNotFound) && name != idOf(name) {
+			continue // the last of it is being removed
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, nil
+}
+
+// Room is pool.Pool's.
+func (s *Shelf) Room(context.Context) (pool.Room, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.room()
+}
+
+func (s *Shelf) room() (pool.Room, error) {
+	total, err := s.kind.Total(s.folder)
+	if err != nil {
+		return pool.Room{}, fmt.Errorf("measuring pool %q: %w", s.folder.Path("."), err)
+	}
+	volumes, err := s.each(func(name string) string { return strings.TrimPrefix(name, leaving) })
+	if err != nil {
+		return pool.Room{}, err
+	}
+	free := total
+	for _, v := range volumes {
+		free -= v.Bytes
+	}
+	free = max(free, 0) / Unit * Unit
+	return pool.Room{Total: total, Free: free, Largest: free}, nil
+}
+
+// Usable is what a filesystem of its own can promise to volumes: a tenth is left
+// for its metadata, which btrfs keeps twice, and for what it needs free to work
+// well.
+func Usable(f *host.Folder) (bytes int64, err error) {
+	err = f.With(".", func(fd int) error {
+		var s unix.Statfs_t
+		if err := unix.Fstatfs(fd, &s); err != nil {
+			return err
+		}
+		bytes = int64(s.Blocks) * s.Bsize / 10 * 9
+		return nil
+	})
+	return bytes, err
+}
