@@ -77,6 +77,8 @@ type Record struct {
 	// MarkBefore is the ID of the mark that it may still bear while it is about to
 	// be published.
 	MarkBefore string `json:"markBefore,omitempty"`
+	// Carved says what a volume out of a pool is; nil for a found one.
+	Carved *Carved `json:"carved,omitempty"`
 }
 
 // with returns a copy of the record in another state. What a person asked for is over with the state in which it is done.
