@@ -52,3 +52,7 @@ type Want struct {
 
 // ID is the volume's that the claim gets: what Kubernetes' own provisioners call it.
 func (w Want) ID() string { return "pvc-" + w.Claim.UID }
+
+// Unfinished reports whether Kubernetes keeps a step of growing the claim that is
+// the provisioner's to do; others are the kubelet's.
+func (w Want) Unfinished() bool { return strings.HasPrefix(w.Resizing, "ControllerResize") }

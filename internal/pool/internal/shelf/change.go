@@ -33,11 +33,11 @@ func (s *Shelf) Carve(ctx context.Context, want pool.Spec) (pool.Volume, error) 
 	if err != nil {
 		return pool.Volume{}, err
 	}
-	v := pool.Volume{ID: want.ID, Bytes: bytes, Mode: want.Mode}
+	v := pool.Volume{ID: want.ID, Bytes: bytes, Mode: want.Mode, Note: want.Note}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch have, err := s.read(v.ID); {
-	case err == nil && have == v:
+	case err == nil && have.Bytes == v.Bytes && have.Mode == v.Mode:
 		return have, nil
 	case err == nil:
 		return pool.Volume{}, fmt.Errorf("%w: %s is %s of %d bytes, and %s of %d bytes was asked for", pool.ErrDiffers, v.ID, have.Mode, have.Bytes, v.Mode, v.Bytes)
