@@ -27,7 +27,10 @@ func decideCarved(in Input) Decision {
 	case Published:
 		return decideOffered(in)
 	case Used:
-		if d := decideUsed(in); d.Verb != Nothing || !grows(in) {
+		switch d := decideUsed(in); {
+		case d.Verb == Nothing && in.Disk == nil && in.Away != "" && in.PV.Claim != nil:
+			return wait(Gone, fmt.Sprintf("volume %s, which PV %s is of, is in pool %s, and %s", in.Record.Entry, in.PV.Name, in.Record.Carved.Pool, in.Away))
+		case d.Verb != Nothing || !grows(in):
 			return d
 		}
 		return Decision{Verb: Grow, Record: in.Record}
@@ -162,15 +165,9 @@ func unmet(in Input) Decision {
 	return wait(Unmet, in.Unmet.Message)
 }
 
-// grows reports whether the claim that has the volume asks for more than its PV
-// has, or was not yet told the outcome of that.
+// grows reports whether the claim that has the volume is to get more.
 func grows(in Input) bool {
-	w, pv := in.Want, in.PV
-	if w == nil || in.Disk == nil || pv == nil || pv.Claim == nil || pv.Released || *pv.Claim != w.Claim || w.PV != pv.Name || w.HasBytes == 0 {
-		return false
-	}
-	return w.Bytes > pv.CapacityBytes || pv.CapacityBytes < in.Disk.CapacityBytes ||
-		w.HasBytes < pv.CapacityBytes && w.Resizing == "" || w.Unfinished()
+	return in.GrowTo > 0 && in.Disk != nil && in.Want != nil && in.PV.Claim != nil && *in.PV.Claim == in.Want.Claim && !in.PV.Released
 }
 
 // describe takes into the record what was found of a carved volume.

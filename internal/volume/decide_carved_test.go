@@ -87,6 +87,9 @@ func everyCarved(try func(Input)) {
 						} else {
 							in.Absent = bits&4 != 0
 						}
+						if want != nil && pv != nil && want.Bytes > 10 {
+							in.GrowTo = want.Bytes
+						}
 						if in.carved() {
 							try(in)
 						}

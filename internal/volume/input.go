@@ -59,11 +59,13 @@ type Input struct {
 	Other  disk.ID // the identity of another disk that is where this one was; "" for none
 
 	// Of a carved volume only.
-	Found *Carved  // what its pool says of it, or else its PV; nil: nothing
-	Noted *Claim   // the claim that it was carved for, as its pool notes; nil: not known
-	Want  *Want    // the claim that it is for; nil: none of this node's claims
-	Carve *Carved  // what the claim would get here now; nil: nothing, for the reason in Unmet
-	Unmet *Refusal // why nothing can be carved for the claim
+	Away   string   // why its pool cannot be read; "" while it can, or while that is not known
+	Found  *Carved  // what its pool says of it, or else its PV; nil: nothing
+	Noted  *Claim   // the claim that it was carved for, as its pool notes; nil: not known
+	Want   *Want    // the claim that it is for; nil: none of this node's claims
+	GrowTo int64    // what it is to grow to for that claim, in bytes; 0 for nothing
+	Carve  *Carved  // what the claim would get here now; nil: nothing, for the reason in Unmet
+	Unmet  *Refusal // why nothing can be carved for the claim
 }
 
 // Refusal says why a claim gets no volume here.
