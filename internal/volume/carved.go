@@ -43,6 +43,7 @@ type Want struct {
 	Node            string // the name of the node that was chosen for it; "" for none
 	PV              string // the PV that it is bound to; "" for none
 	Deleting        bool
+	Unable          string // what it asks for besides that no pool gives, as a copy of another volume; "" for nothing
 	// Of its status: what it has, and how far the wish for more has come, as
 	// Kubernetes keeps it (status.allocatedResources, allocatedResourceStatuses).
 	HasBytes       int64
