@@ -76,6 +76,8 @@ const (
 	ReasonTaintNotSet     = "TaintNotSet"
 	ReasonForeignVolume   = "ForeignVolume"
 	ReasonCommanded       = "Commanded"
+	ReasonNoRoom          = "NoRoom"
+	ReasonClaimRefused    = "ClaimRefused"
 )
 
 // The environment of a command that erases a volume: a class's own, and
