@@ -76,6 +76,7 @@ const (
 	ReasonTaintNotSet     = "TaintNotSet"
 	ReasonForeignVolume   = "ForeignVolume"
 	ReasonCommanded       = "Commanded"
+	ReasonPoolUnfit       = "PoolUnfit"
 )
 
 // The environment of a command that erases a volume: a class's own, and
