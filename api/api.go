@@ -78,6 +78,7 @@ const (
 	ReasonCommanded       = "Commanded"
 	ReasonNoRoom          = "NoRoom"
 	ReasonClaimRefused    = "ClaimRefused"
+	ReasonPoolUnfit       = "PoolUnfit"
 )
 
 // The environment of a command that erases a volume: a class's own, and

@@ -107,6 +107,8 @@ type Agent struct {
 	commands  commands
 	carved    *carved
 	roomDue   chan struct{} // what room there is in a pool may have changed
+	pools     *pools
+	lostPools map[string]bool // see reportLostPools, which alone uses it
 	// jobs returns the client for Jobs, which is made when a class first wants
 	// one: most agents never do.
 	jobs     func() (jobs, error)
@@ -141,6 +143,8 @@ func newAgent(ctx context.Context, node publish.Node, m machine, c cluster, j jo
 	}
 	a.reports = &reports{log: log, event: a.queueEvent, current: map[string]report{}, soon: map[string]*time.Timer{},
 		node: corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: types.UID(node.Name)}}
+	a.pools = newPools(log, a.reports, &a.running, openPool)
+	a.pools.expected = a.expectedIn
 	a.volumes = newWorkers(ctx, &a.running, func(ctx context.Context, id volume.ID) time.Duration {
 		defer a.progress()
 		return a.reconcile(ctx, id)

@@ -79,7 +79,7 @@ func (m *metrics) watch(a *Agent) {
 				}
 				return 0
 			}),
-		troubles{a.reports}, capacities{a}, goneVolumes{a}, stands{&a.wipings},
+		troubles{a.reports}, capacities{a}, goneVolumes{a}, poolRooms{a.pools, &sync.Map{}}, stands{&a.wipings},
 	)
 }
 
