@@ -129,6 +129,20 @@ type Pool interface {
 	Remove(ctx context.Context, id ID) error
 }
 
+// A Meter is a Pool that knows how much of a directory's promise is used, which
+// statfs(2) does not tell of all kinds.
+type Meter interface {
+	// Used is of a volume of mode Filesystem. What was written last may not be
+	// counted before the filesystem has it on disk.
+	Used(ctx context.Context, id ID) (Usage, error)
+}
+
+// Usage is what a volume holds.
+type Usage struct {
+	Bytes  int64
+	Inodes int64 // files and directories; 0 where they are not counted
+}
+
 // CheckSpec is an error that wraps ErrInvalid for what no pool can make.
 func CheckSpec(s Spec) error {
 	if err := s.ID.Check(); err != nil {

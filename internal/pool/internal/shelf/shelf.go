@@ -178,6 +178,19 @@ func (s *Shelf) each(idOf func(name string) string) ([]pool.Volume, error) {
 	return all, nil
 }
 
+// Measure calls use with the name of the directory of a volume of mode
+// Filesystem.
+func (s *Shelf) Measure(id pool.ID, use func(f *host.Folder, name string) (pool.Usage, error)) (pool.Usage, error) {
+	v, err := s.read(id)
+	if err != nil {
+		return pool.Usage{}, err
+	}
+	if v.Mode != pool.Filesystem {
+		return pool.Usage{}, fmt.Errorf("%w: %s is a raw device, of which nobody knows what is used", pool.ErrInvalid, id)
+	}
+	return use(s.folder, string(id)+"/"+Data)
+}
+
 // Room is pool.Pool's.
 func (s *Shelf) Room(context.Context) (pool.Room, error) {
 	s.mu.Lock()
