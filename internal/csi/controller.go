@@ -2,8 +2,8 @@ package csi
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -62,30 +62,28 @@ func (s *Server) DeleteVolume(ctx context.Context, r *csi.DeleteVolumeRequest) (
 	if err := unused(ctx, p, h.ID); err != nil {
 		return nil, err
 	}
-	if err := p.Close(ctx, h.ID); err != nil {
-		return nil, err
-	}
 	return &csi.DeleteVolumeResponse{}, s.Keeper.Delete(ctx, h.Pool, h.ID)
 }
 
-// unused is an error while a volume is mounted.
+// unused closes a volume, which is an error while it is mounted, or while its
+// device is to be seen by a pod that may open it at any time: the device's number
+// may be another volume's then.
 func unused(ctx context.Context, p pool.Pool, id pool.ID) error {
-	all, err := p.Volumes(ctx)
-	if err != nil {
-		return err
-	}
-	if p.Features().Device || !slices.ContainsFunc(all, func(v pool.Volume) bool { return v.ID == id && v.Mode == pool.Filesystem }) {
-		return nil // a device that is in use is refused by Close
-	}
 	at, err := p.Open(ctx, id)
+	if errors.Is(err, pool.ErrNotFound) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	mounts, err := host.MountsOf(at.Dir)
+	mounts, err := host.MountsOf(at.Dir + at.Device) // one of the two is ""
 	if err == nil && len(mounts) > 0 {
 		err = refuse(codes.FailedPrecondition, "the volume is mounted at %s; unmount it first", strings.Join(mounts, ", "))
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return p.Close(ctx, id)
 }
 
 // ControllerExpandVolume is CSI's.

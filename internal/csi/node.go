@@ -88,10 +88,14 @@ func (s *Server) NodeUnstageVolume(ctx context.Context, r *csi.NodeUnstageVolume
 		return nil, err
 	}
 	defer done()
-	if p, ok := s.Pools.Get(h.Pool); ok {
-		err = p.Close(ctx, h.ID)
+	p, ok := s.Pools.Get(h.Pool)
+	if !ok {
+		return &csi.NodeUnstageVolumeResponse{}, nil
 	}
-	return &csi.NodeUnstageVolumeResponse{}, err
+	if v, err := volumeOf(ctx, p, h.ID); err == nil && v.Mode == pool.Block {
+		return &csi.NodeUnstageVolumeResponse{}, unused(ctx, p, h.ID)
+	}
+	return &csi.NodeUnstageVolumeResponse{}, p.Close(ctx, h.ID)
 }
 
 // unmount takes a volume's mount away. It does not need the pool, which may be
