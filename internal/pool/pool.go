@@ -67,9 +67,25 @@ type Volume struct {
 
 // Room is the space of a pool, in bytes.
 type Room struct {
-	Total   int64 // what volumes can have in all
+	Total   int64 // what volumes can have in all: without the reserve
 	Free    int64 // what is not promised to a volume
 	Largest int64 // the largest volume that Carve would make now
+}
+
+// A Reserve is what of a pool is never promised to a volume: so many bytes, and
+// so many hundredths of all that the pool's disk has for volumes.
+type Reserve struct {
+	Bytes   int64
+	Percent int // 0 to 99
+}
+
+// Of is the reserve in bytes, at most the total.
+func (r Reserve) Of(total int64) int64 {
+	share := total/100*int64(r.Percent) + total%100*int64(r.Percent)/100
+	if r.Bytes >= total-share {
+		return total
+	}
+	return r.Bytes + share
 }
 
 // Features say what volumes of a pool are.

@@ -45,7 +45,7 @@ func (s *Shelf) Carve(ctx context.Context, want pool.Spec) (pool.Volume, error) 
 		return pool.Volume{}, fmt.Errorf("%w: %s is %s of %d bytes, and %s of %d bytes was asked for", pool.ErrDiffers, v.ID, have.Mode, have.Bytes, v.Mode, v.Bytes)
 	}
 	temp := half + string(v.ID)
-	if err := s.reserve(temp, v.Bytes); err != nil {
+	if err := s.setAside(temp, v.Bytes); err != nil {
 		return pool.Volume{}, err
 	}
 	err = s.make(ctx, temp, v)
@@ -66,10 +66,10 @@ func (s *Shelf) Carve(ctx context.Context, want pool.Spec) (pool.Volume, error) 
 	return v, nil
 }
 
-// reserve keeps room for a directory that is about to be made. So those that are
+// setAside keeps room for a directory that is about to be made. So those that are
 // made at once go together into one commit of their filesystem, and do not
 // promise the same room.
-func (s *Shelf) reserve(temp string, bytes int64) error {
+func (s *Shelf) setAside(temp string, bytes int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.fits(bytes); err != nil {

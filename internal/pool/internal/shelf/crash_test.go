@@ -78,7 +78,7 @@ func open(t *testing.T, dir string, dies int, after bool) (*Shelf, *mortal, erro
 	}
 	t.Cleanup(func() { f.Close() })
 	m := &mortal{Folder: f, dies: dies, after: after}
-	s, err := Open(t.Context(), f, m, func(Hands) Hands { return m })
+	s, err := Open(t.Context(), f, m, pool.Reserve{}, func(Hands) Hands { return m })
 	return s, m, err
 }
 

@@ -70,6 +70,7 @@ type Shelf struct {
 	kind   Kind
 
 	mu      sync.Mutex // guards the rest
+	reserve pool.Reserve
 	volumes map[pool.ID]pool.Volume
 	aside   map[string]int64    // bytes of directories that are being made or erased, by name
 	turns   map[pool.ID]*turnOf // of those who change one volume
@@ -81,11 +82,12 @@ type turnOf struct {
 	users int
 }
 
-// Open opens the shelf in a folder, which it closes with itself: it finishes
-// what was being removed, undoes what was being made, and sets all limits again,
-// as a crash may have come between a promise and its limit.
-func Open(ctx context.Context, f *host.Folder, k Kind, wrap func(Hands) Hands) (*Shelf, error) {
-	s := &Shelf{folder: f, hands: f, kind: k, volumes: map[pool.ID]pool.Volume{}, aside: map[string]int64{}, turns: map[pool.ID]*turnOf{}}
+// Open opens the shelf in a folder, which is its own from then on, unless Open
+// fails: it finishes what was being removed, undoes what was being made, and
+// sets all limits again, as a crash may have come between a promise and its
+// limit.
+func Open(ctx context.Context, f *host.Folder, k Kind, reserve pool.Reserve, wrap func(Hands) Hands) (*Shelf, error) {
+	s := &Shelf{folder: f, hands: f, kind: k, reserve: reserve, volumes: map[pool.ID]pool.Volume{}, aside: map[string]int64{}, turns: map[pool.ID]*turnOf{}}
 	if wrap != nil {
 		s.hands = wrap(f)
 	}
@@ -104,6 +106,18 @@ func Open(ctx context.Context, f *host.Folder, k Kind, wrap func(Hands) Hands) (
 		}
 	}
 	return s, nil
+}
+
+// Shut closes the folder. The volumes stay as they are, open ones too; every
+// later call fails.
+func (s *Shelf) Shut() error { return s.folder.Close() }
+
+// SetReserve changes what is kept back from now on. Volumes that were promised
+// more than is left then keep it.
+func (s *Shelf) SetReserve(r pool.Reserve) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reserve = r
 }
 
 func (s *Shelf) restore(name string) error {
@@ -194,6 +208,7 @@ func (s *Shelf) room() (pool.Room, error) {
 	if err != nil {
 		return pool.Room{}, fmt.Errorf("measuring pool %q: %w", s.folder.Path("."), err)
 	}
+	total -= s.reserve.Of(total)
 	free := total
 	for _, v := range s.volumes {
 		free -= v.Bytes
