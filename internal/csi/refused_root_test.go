@@ -30,7 +30,7 @@ func nodeOf(t *testing.T, as func(pool.Pool) pool.Pool) *node {
 	if err := os.Mkdir(at, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	p, err := dir.Open(t.Context(), folder(t, at), true)
+	p, err := dir.Open(t.Context(), folder(t, at), true, pool.Reserve{})
 	if err != nil {
 		t.Fatal(err)
 	}

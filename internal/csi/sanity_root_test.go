@@ -25,11 +25,11 @@ func btrfsDir(t *testing.T) string {
 
 // TestRootSanity: the pools that this machine can have.
 func TestRootSanity(t *testing.T) {
-	d, err := dir.Open(t.Context(), folder(t, t.TempDir()), true)
+	d, err := dir.Open(t.Context(), folder(t, t.TempDir()), true, pool.Reserve{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := btrfs.Open(t.Context(), folder(t, btrfsDir(t)), "/sys")
+	b, err := btrfs.Open(t.Context(), folder(t, btrfsDir(t)), "/sys", pool.Reserve{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ type Pool struct {
 
 // Open opens the pool in a folder of a btrfs. sysfs is where sysfs is mounted.
 // A filesystem without quotas gets them.
-func Open(ctx context.Context, f *host.Folder, sysfs string) (*Pool, error) {
+func Open(ctx context.Context, f *host.Folder, sysfs string, reserve pool.Reserve) (*Pool, error) {
 	uuid, err := filesystem(f)
 	if err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func Open(ctx context.Context, f *host.Folder, sysfs string) (*Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%q %w: %w", f.Path("."), pool.ErrUnfit, err)
 	}
-	s, err := shelf.Open(ctx, f, subvolumes{}, nil)
+	s, err := shelf.Open(ctx, f, subvolumes{}, reserve, nil)
 	return &Pool{s, sysfs + "/fs/btrfs/" + uuid + "/qgroups"}, err
 }
 
