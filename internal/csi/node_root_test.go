@@ -15,6 +15,7 @@ import (
 
 	"github.com/berth-storage/berth/internal/host"
 	"github.com/berth-storage/berth/internal/pool"
+	"github.com/berth-storage/berth/internal/pool/btrfs"
 )
 
 // TestRootFilesystemOnDevice: a volume with each filesystem goes the whole way,
@@ -212,4 +213,31 @@ func (n *node) spoil(id pool.ID, do func(device string) error) error {
 		err = do(at.Device)
 	}
 	return errors.Join(err, n.Close(context.Background(), id))
+}
+
+// TestRootStats: a directory of a btrfs has the figures of its own, not those of
+// the disk.
+func TestRootStats(t *testing.T) {
+	p, err := btrfs.Open(t.Context(), folder(t, btrfsDir(t)), "/sys", pool.Reserve{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := newNode(t, t.TempDir(), p)
+	c := mounted("")
+	id := n.made(asked("a", 64*mib, 0, c))
+	n.must(n.stage(id, "a", c))
+	n.must(n.publish(id, "a", "pod", c, false))
+	n.must(os.WriteFile(filepath.Join(n.path("pod"), "file"), make([]byte, 16*mib), 0o600))
+	f, err := os.Open(n.path("pod"))
+	n.must(err)
+	n.must(errors.Join(unix.Syncfs(int(f.Fd())), f.Close()))
+	r, err := n.n.NodeGetVolumeStats(t.Context(), &spec.NodeGetVolumeStatsRequest{VolumeId: id, VolumePath: n.path("pod")})
+	n.must(err)
+	u := r.Usage[0]
+	if len(r.Usage) != 1 || u.Total != 64*mib || u.Used < 16*mib || u.Used > 17*mib || u.Available != u.Total-u.Used {
+		t.Errorf("with a file of 16 MiB it says %v", r.Usage)
+	}
+	n.must(n.unpublish(id, "pod"))
+	n.must(n.unstage(id, "a"))
+	n.must(n.delete(id))
 }
