@@ -228,6 +228,8 @@ func TestUnanswered(t *testing.T) {
 		defer s.lead()()
 		s.put(claimObject("a", ofClass("now")))
 		s.put(claimObject("b", ofClass("now")))
+		synctest.Wait()
+		s.c.enqueueAll() // once more, before the retry is due
 		time.Sleep(time.Second)
 		s.mu.Lock()
 		a, b := s.claims["a"].Labels[api.LabelNode], s.claims["b"].Labels[api.LabelNode]

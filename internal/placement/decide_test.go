@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/internal/publish"
+	"github.com/berth-storage/berth/internal/volume"
 )
 
 func TestDecide(t *testing.T) {
@@ -150,6 +151,8 @@ func TestBestNode(t *testing.T) {
 			placed: map[string][]claim{"n1": {{class: "now", bytes: 5}}}, why: "at most 4 "},
 		{name: "promised to all classes of the pool", class: "now", asks: 5, rooms: []room{{"now", "n1", 9, 9}, {"now", "n2", 6, 6}},
 			placed: map[string][]claim{"n1": {{class: "same", bytes: 3}, {class: "any", bytes: 3}}}, want: "n2"},
+		{name: "promised to itself", class: "now", asks: 5, rooms: []room{{"now", "n1", 9, 9}},
+			placed: map[string][]claim{"n1": {{Claim: volume.Claim{UID: "me"}, class: "now", bytes: 5}}}, want: "n1"},
 		{name: "promised of another pool", class: "now", asks: 5, rooms: []room{{"now", "n1", 9, 9}, {"now", "n2", 6, 6}},
 			placed: map[string][]claim{"n1": {{class: "other", bytes: 5}}}, want: "n1"},
 		{name: "overpromised", class: "now", asks: 1, rooms: []room{{"now", "n1", 9, 9}},

@@ -61,7 +61,10 @@ func (c *Controller) patch(ctx context.Context, v verb, cl claim, node string) e
 func (c *Controller) choose(ctx context.Context, cl claim) error {
 	node, why, told := c.promise(cl)
 	if node == "" {
-		if !told {
+		switch {
+		case why == "": // each time, as of several the queue keeps only the soonest
+			c.queue.AddAfter(cl.key(), patience)
+		case !told:
 			c.tell(ctx, cl, why)
 		}
 		return nil
@@ -101,8 +104,9 @@ func (c *Controller) settle(cl claim, err error) (written bool) {
 }
 
 // promise chooses a node for a claim and counts the claim there from now on, so
-// that the same room is not promised twice. Without one the claim waits; told
-// says whether it did before.
+// that the same room is not promised twice. Without one the claim waits for the
+// room that why tells of, of which it was told before or not, or, where that is
+// "", for the watch to show a choice that was written.
 func (c *Controller) promise(cl claim) (node, why string, told bool) {
 	c.mu.Lock() // what changes after this finds the claim waiting
 	defer c.mu.Unlock()
