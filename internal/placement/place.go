@@ -53,7 +53,7 @@ func (c *Controller) patch(ctx context.Context, v verb, cl claim, node string) e
 		return errLate
 	}
 	c.metrics.done(v, time.Since(cl.at))
-	c.log.Debug("claim placed", "claim", cl.key(), "node", node, "verb", string(v))
+	c.log.Debug("the placement of a claim was written", "claim", cl.key(), "node", node, "verb", string(v))
 	return nil
 }
 
