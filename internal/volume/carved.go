@@ -16,6 +16,8 @@ type Carved struct {
 	// Asked says that a CSI client asked for it by name, which keeps the PV and
 	// says when it may go. Else a claim did.
 	Asked bool `json:"asked,omitempty"`
+	// Modes are the access modes that the claim asked for, and its PV offers.
+	Modes []string `json:"modes,omitempty"`
 }
 
 // carvedPrefix begins the identity of a volume out of a pool. The rest is its ID
