@@ -61,6 +61,30 @@ app.kubernetes.io/component: agent
 {{- toYaml (uniq $mounts) -}}
 {{- end -}}
 
+{{/* The directories of the pools, each of its own. */}}
+{{- define "berth.poolPaths" -}}
+{{- $paths := list -}}
+{{- range .Values.pools -}}
+{{- with .path -}}
+{{- $paths = append $paths . -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $paths -}}
+{{- end -}}
+
+{{/* Is there a pool of kind lvm? */}}
+{{- define "berth.lvm" -}}
+{{- range .Values.pools -}}
+{{- if eq .kind "lvm" -}}yes{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The kubelet's directory. The default is here as well, for an upgrade with
+--reuse-values from a chart that did not have the value. */}}
+{{- define "berth.kubeletDir" -}}
+{{- .Values.kubeletDir | default "/var/lib/kubelet" -}}
+{{- end -}}
+
 {{/* Does a class wipe in Jobs? */}}
 {{- define "berth.jobs" -}}
 {{- range .Values.classes -}}
