@@ -105,14 +105,20 @@ func TestLint(t *testing.T) {
 
 // TestNotes reads what a person sees after helm install.
 func TestNotes(t *testing.T) {
-	out, err := runHelm(t, "install", "berth", "helm/berth", "--namespace", "berth-system", "--dry-run=client")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, notes, _ := bytes.Cut(out, []byte("NOTES:"))
-	for _, want := range []string{"/mnt/disks -> local-disks", "label namespace berth-system pod-security.kubernetes.io/enforce=privileged"} {
-		if !bytes.Contains(notes, []byte(want)) {
-			t.Errorf("the notes lack %q:\n%s", want, notes)
+	const command = "label namespace berth-system pod-security.kubernetes.io/enforce=privileged"
+	for values, words := range map[string][]string{
+		"default": {"/mnt/disks -> local-disks", command},
+		"pools":   {"fast -> fast-now", command},
+	} {
+		out, err := runHelm(t, "install", "berth", "helm/berth", "--namespace", "berth-system", "--dry-run=client", "--values", "testdata/"+values+".values.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, notes, _ := bytes.Cut(out, []byte("NOTES:"))
+		for _, want := range words {
+			if !bytes.Contains(notes, []byte(want)) {
+				t.Errorf("the notes lack %q:\n%s", want, notes)
+			}
 		}
 	}
 }

@@ -4,7 +4,7 @@ place of what it asks of found ones. */}}
 - expression: >-
     !variables.carved ||
     variables.forms.all(o, o.metadata.?annotations[?'pv.kubernetes.io/provisioned-by'].orValue('') == 'berth.storage') &&
-    variables.terms == [[[['berth.storage/node', 'In', variables.label]], []]]
+    variables.carvedPin in variables.terms && variables.terms.size() == 1
   reason: Forbidden
   messageExpression: >-
     'the agent of node ' + variables.node + ' may write only volumes carved on that node:
