@@ -58,7 +58,7 @@ func agentCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.Node, "node", os.Getenv("NODE_NAME"), "name of this node (default $NODE_NAME)")
 	f.StringVar(&file.Path, "config", api.ConfigFile, "configuration file")
-	f.StringSliceVar(&file.AllowedDirs, "allow-dir", nil, "directory that this agent was given; discovery directories must lie in one (default: anywhere)")
+	f.StringSliceVar(&file.AllowedDirs, "allow-dir", nil, "directory that this agent was given; discovery directories and pools must lie in one (default: anywhere)")
 	f.StringVar(&o.StateDir, "state-dir", api.StateDir, "directory of the journal")
 	f.StringVar(&o.Listen, "listen", ":8080", "address of /metrics, /healthz and /readyz; empty for none")
 	f.StringVar(&o.MetricsPath, "metrics-path", "/metrics", "path of the metrics")

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -39,11 +40,11 @@ whether the directories and the StorageClasses exist.`,
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: valid, %s\n", args[0], classes(len(agent.Classes)))
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: valid, %s\n", args[0], contents(agent))
 			return err
 		},
 	}
-	cmd.Flags().StringArrayVar(&allowedDirs, "allow-dir", nil, "a `directory` that mountDir must be at or beneath; may be repeated; without it any will do")
+	cmd.Flags().StringArrayVar(&allowedDirs, "allow-dir", nil, "a `directory` that each mountDir and each pool's path must be at or beneath; may be repeated; without it any will do")
 	return cmd
 }
 
@@ -67,9 +68,18 @@ func configExampleCommand() *cobra.Command {
 	}
 }
 
-func classes(n int) string {
-	if n == 1 {
-		return "1 class"
+// contents counts what a configuration has.
+func contents(a *config.Agent) string {
+	var parts []string
+	count := func(n int, one, more string) {
+		switch {
+		case n == 1:
+			parts = append(parts, "1 "+one)
+		case n > 1:
+			parts = append(parts, fmt.Sprintf("%d %s", n, more))
+		}
 	}
-	return fmt.Sprintf("%d classes", n)
+	count(len(a.Classes), "class", "classes")
+	count(len(a.Pools), "pool", "pools")
+	return strings.Join(parts, ", ")
 }

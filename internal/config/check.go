@@ -13,9 +13,7 @@ import (
 // check applies the rules that concern values, once all of them are decoded. A
 // value that could not be decoded is empty here and has been reported.
 func (d *decoder) check(a *Agent, allowedDirs []string) {
-	if line, found := d.lines["classes"]; found && len(a.Classes) == 0 && !d.reported("classes") {
-		d.report(line, "classes", "found an empty list; allowed: at least one class")
-	}
+	d.checkSome(a)
 	for i, c := range a.Classes {
 		p := fmt.Sprintf("classes[%d]", i)
 		d.checkName(p, a.Classes, i)
@@ -28,6 +26,7 @@ func (d *decoder) check(a *Agent, allowedDirs []string) {
 		d.checkModes(p, c)
 	}
 	d.checkApart(a.Classes)
+	d.checkPools(a, allowedDirs)
 	d.checkLabels(a)
 }
 

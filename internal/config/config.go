@@ -1,7 +1,7 @@
 // Package config reads the agent's native configuration, berth.storage/v1alpha1.
 //
 // It decodes strictly: a field that it does not know, a value that it does not
-// allow, or two classes that would publish the same disk are refused, all of
+// allow, or two classes or pools that would have the same disk are refused, all of
 // them in one error whose lines name file, line and field. It fills in the
 // defaults, so what Decode returns is complete.
 //
@@ -19,10 +19,13 @@ import (
 
 // Agent is the configuration of one node's agent, complete with defaults.
 type Agent struct {
-	// Classes has at least one element. Their names differ, and so do their
-	// directories, but for classes that divide one by NamePattern: an entry that
-	// several of those match is the first one's.
+	// Classes has at least one element where Pools has none. Their names differ,
+	// and so do their directories, but for classes that divide one by NamePattern:
+	// an entry that several of those match is the first one's.
 	Classes []Class
+	// Pools are what volumes are carved out of. Their names differ, and none is in
+	// or above another or a class's directory.
+	Pools []Pool
 	// NodeLabels are the keys of node labels that are copied onto the node's
 	// PersistentVolumes. A label that the node lacks is left out.
 	NodeLabels []string

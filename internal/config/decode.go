@@ -125,7 +125,7 @@ func firstInvalid(data []byte) int {
 }
 
 func (d *decoder) agent(n *yaml.Node, a *Agent) {
-	d.mapping("", n, []string{"apiVersion", "kind", "classes"}, d.agentFields(a))
+	d.mapping("", n, []string{"apiVersion", "kind"}, d.agentFields(a))
 }
 
 // agentFields are the fields of the file's top, in the order of the example.
@@ -136,6 +136,9 @@ func (d *decoder) agentFields(a *Agent) []field {
 		{"kind", func(p string, n *yaml.Node) { d.oneOf(p, n, &kind, []string{api.ConfigKind}) }},
 		{"classes", func(p string, n *yaml.Node) {
 			d.list(p, n, func(p string, n *yaml.Node) { a.Classes = append(a.Classes, d.class(p, n)) })
+		}},
+		{"pools", func(p string, n *yaml.Node) {
+			d.list(p, n, func(p string, n *yaml.Node) { a.Pools = append(a.Pools, d.pool(p, n)) })
 		}},
 		{"nodeLabels", func(p string, n *yaml.Node) {
 			d.list(p, n, func(p string, n *yaml.Node) {

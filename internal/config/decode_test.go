@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/berth-storage/berth/internal/pool"
 )
 
 func TestExampleIsWhatItSays(t *testing.T) {
@@ -25,6 +27,13 @@ func TestExampleIsWhatItSays(t *testing.T) {
 				Selector: []SelectorTerm{{MatchExpressions: []Requirement{{Key: "example.com/rack", Operator: "In", Values: []string{"r1"}}}}}},
 			{Name: "scratch", HostDir: "/mnt/shared", MountDir: "/mnt/shared", VolumeMode: Filesystem, AccessMode: ReadWriteMany, NamePattern: "*", WhenGone: Report, Wipe: DefaultWipe, Shared: true, Line: 59},
 			{Name: "datasets", HostDir: "/mnt/datasets", MountDir: "/mnt/datasets", VolumeMode: Filesystem, AccessMode: ReadOnlyMany, NamePattern: "*", WhenGone: Report, Wipe: DefaultWipe, ReadOnly: true, Line: 66},
+		},
+		Pools: []Pool{
+			{Name: "fast", Kind: PoolBtrfs, Path: "/mnt/pools/fast", Classes: []string{"on-demand"}, Reserve: pool.Reserve{Percent: 5}, Line: 78},
+			{Name: "striped", Kind: PoolLVM, VolumeGroup: "vg0", Stripes: 2, Line: 88,
+				Wipe: Wipe{Method: WipeZero, Passes: 1, Timeout: DefaultWipeTimeout, Verify: VerifyFull, BytesPerSecond: 500 << 20}},
+			{Name: "thin", Kind: PoolLVM, VolumeGroup: "vg1", Thin: &Thin{Pool: "thin0", Overprovision: 1.5, MetadataLowWater: 20}, Wipe: DefaultWipe, Line: 99},
+			{Name: "trial", Kind: PoolDir, Path: "/mnt/trial", Unenforced: true, Line: 108},
 		},
 		NodeLabels:     []string{"topology.kubernetes.io/zone"},
 		Labels:         map[string]string{"team": "storage"},
@@ -57,6 +66,8 @@ func TestExampleShowsEveryField(t *testing.T) {
 	}
 	shown(d.agentFields(&a), "")
 	shown(d.classFields(&Class{}), "classes[0].", "classes[1].", "classes[2].", "classes[3].", "classes[4].")
+	shown(d.poolFields(&Pool{}), "pools[0].", "pools[1].", "pools[2].", "pools[3].")
+	shown(d.thinFields(&Thin{}), "pools[2].thin.")
 
 	set := func(typ reflect.Type, values ...reflect.Value) {
 		for i := range typ.NumField() {
@@ -75,9 +86,18 @@ func TestExampleShowsEveryField(t *testing.T) {
 		classes = append(classes, reflect.ValueOf(c))
 	}
 	set(reflect.TypeFor[Class](), classes...)
+	var pools []reflect.Value
+	for _, v := range a.Pools {
+		pools = append(pools, reflect.ValueOf(v))
+	}
+	set(reflect.TypeFor[Pool](), pools...)
+	set(reflect.TypeFor[Thin](), reflect.ValueOf(*a.Pools[2].Thin))
 	// Line comes from the file itself; apiVersion and kind are not kept.
 	if n, want := len(d.classFields(&Class{})), reflect.TypeFor[Class]().NumField()-1; n != want {
 		t.Errorf("%d fields of a class can be written, the type has %d", n, want)
+	}
+	if n, want := len(d.poolFields(&Pool{})), reflect.TypeFor[Pool]().NumField()-1; n != want {
+		t.Errorf("%d fields of a pool can be written, the type has %d", n, want)
 	}
 	if n, want := len(d.agentFields(&a)), reflect.TypeFor[Agent]().NumField()+2; n != want {
 		t.Errorf("%d fields of the file can be written, the type has %d", n, want)

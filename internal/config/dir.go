@@ -44,13 +44,19 @@ func (d *decoder) checkDir(p, dir string) {
 
 // checkAllowed wants mountDir at or beneath a directory that the agent was given.
 func (d *decoder) checkAllowed(p, dir string, allowed []string) {
-	if len(allowed) == 0 || dir == "" || d.reported(p+".mountDir") || d.reported(p+".hostDir") {
+	if dir == "" || d.reported(p+".mountDir") || d.reported(p+".hostDir") || permitted(dir, allowed) {
 		return
 	}
-	if slices.ContainsFunc(allowed, func(a string) bool { return within(dir, path.Clean(a)) }) {
-		return
-	}
-	field := d.spelt(p)
+	d.reportOutside(d.spelt(p), dir, allowed)
+}
+
+// permitted reports whether a directory is at or beneath one that the agent was
+// given; any is when it was given none.
+func permitted(dir string, allowed []string) bool {
+	return len(allowed) == 0 || slices.ContainsFunc(allowed, func(a string) bool { return within(dir, path.Clean(a)) })
+}
+
+func (d *decoder) reportOutside(field, dir string, allowed []string) {
 	d.report(d.lineOf(field), field,
 		"found %s, outside the directories given to this agent (--allow-dir): %s", quote(dir), strings.Join(allowed, ", "))
 }

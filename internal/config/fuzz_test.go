@@ -80,6 +80,10 @@ func roundTrips(t *testing.T, data []byte, want *Agent) {
 		for i := range out.Classes {
 			out.Classes[i].Line = 0
 		}
+		out.Pools = slices.Clone(a.Pools)
+		for i := range out.Pools {
+			out.Pools[i].Line = 0
+		}
 		return out
 	}
 	if !reflect.DeepEqual(plain(got), plain(want)) {
@@ -89,7 +93,7 @@ func roundTrips(t *testing.T, data []byte, want *Agent) {
 
 // holds states the rules anew, in the plainest way.
 func holds(t *testing.T, a *Agent) {
-	if len(a.Classes) == 0 || a.RescanInterval < MinRescanInterval {
+	if len(a.Classes)+len(a.Pools) == 0 || a.RescanInterval < MinRescanInterval {
 		t.Fatalf("accepted %+v", a)
 	}
 	names := map[string]bool{}
@@ -120,6 +124,7 @@ func holds(t *testing.T, a *Agent) {
 			}
 		}
 	}
+	holdsPools(t, a)
 	for key := range a.Labels {
 		if strings.HasPrefix(key, "berth.storage/") || strings.ContainsAny(key, " \n") {
 			t.Fatalf("accepted label %q", key)

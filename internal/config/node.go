@@ -181,16 +181,27 @@ var units = map[string]int64{"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30,
 
 // bytes decodes a number of bytes of at least low.
 func (d *decoder) bytes(p string, n *yaml.Node, into *int64, low int64, example string) {
+	v, ok := bytesOf(n)
+	if !ok || v < low {
+		d.wrong(p, n, fmt.Sprintf("a number of bytes of at least %d, such as %s", low, example))
+		return
+	}
+	*into = v
+}
+
+// bytesOf reads a number of bytes.
+func bytesOf(n *yaml.Node) (bytes int64, ok bool) {
 	m := quantity.FindStringSubmatch(n.Value)
 	tag := n.ShortTag()
-	if n.Kind == yaml.ScalarNode && (tag == "!!str" || tag == "!!int") && m != nil {
-		v, err := strconv.ParseInt(m[1], 10, 64)
-		if unit := units[m[2]]; err == nil && v <= math.MaxInt64/unit && v*unit >= low {
-			*into = v * unit
-			return
-		}
+	if n.Kind != yaml.ScalarNode || tag != "!!str" && tag != "!!int" || m == nil {
+		return 0, false
 	}
-	d.wrong(p, n, fmt.Sprintf("a number of bytes of at least %d, such as %s", low, example))
+	v, err := strconv.ParseInt(m[1], 10, 64)
+	unit := units[m[2]]
+	if err != nil || v > math.MaxInt64/unit {
+		return 0, false
+	}
+	return v * unit, true
 }
 
 // duration decodes a length of time of at least low.
@@ -219,6 +230,8 @@ func noun(path string) string {
 		return "configuration"
 	case element && path == "classes":
 		return "class"
+	case element && path == "pools":
+		return "pool"
 	case path == "matchExpressions", path == "matchFields":
 		return "requirement"
 	}

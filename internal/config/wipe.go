@@ -2,6 +2,7 @@ package config
 
 import (
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -108,17 +109,22 @@ const minBytesPerSecond = 1 << 20
 // maxPasses keeps a slip of the finger from wiping for months.
 const maxPasses = 100
 
-func (d *decoder) wipe(p string, n *yaml.Node, w *Wipe) {
+// wipe decodes the wipe of a class, over the defaults in w.
+func (d *decoder) wipe(p string, n *yaml.Node, w *Wipe) { d.wipeWith(p, n, w, wipeMethods) }
+
+// wipeWith is wipe where only some methods are allowed, and some fields are not.
+func (d *decoder) wipeWith(p string, n *yaml.Node, w *Wipe, methods []string, without ...string) {
 	passes, timeout := int64(0), time.Duration(0)
-	d.mapping(p, n, nil, []field{
-		{"method", func(p string, n *yaml.Node) { d.oneOf(p, n, (*string)(&w.Method), wipeMethods) }},
+	fields := []field{
+		{"method", func(p string, n *yaml.Node) { d.oneOf(p, n, (*string)(&w.Method), methods) }},
 		{"passes", func(p string, n *yaml.Node) { d.whole(p, n, &passes, 1, maxPasses) }},
 		{"command", func(p string, n *yaml.Node) { d.texts(p, n, &w.Command) }},
 		{"timeout", func(p string, n *yaml.Node) { d.duration(p, n, &timeout, time.Second, "24h") }},
 		{"job", func(p string, n *yaml.Node) { d.boolean(p, n, &w.Job) }},
 		{"verify", func(p string, n *yaml.Node) { d.oneOf(p, n, (*string)(&w.Verify), wipeVerifies) }},
 		{"bytesPerSecond", func(p string, n *yaml.Node) { d.bytes(p, n, &w.BytesPerSecond, minBytesPerSecond, "200Mi") }},
-	})
+	}
+	d.mapping(p, n, nil, slices.DeleteFunc(fields, func(f field) bool { return slices.Contains(without, f.name) }))
 	if passes > 0 {
 		w.Passes = int(passes)
 	} else if w.Method == WipeShred {

@@ -87,13 +87,13 @@ func (s *Server) CreateVolume(ctx context.Context, r *csi.CreateVolumeRequest) (
 	if err != nil {
 		return nil, err
 	}
-	h := s.handle(name, idOf(r.GetName()))
+	h := pool.HandleOf(s.Node, name, idOf(r.GetName()))
 	done, err := s.alone(h.String())
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	v, err := s.carve(ctx, p, pool.Spec{ID: h.id, Bytes: bytes, Mode: mode}, limit)
+	v, err := s.carve(ctx, p, pool.Spec{ID: h.ID, Bytes: bytes, Mode: mode}, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +171,7 @@ func (s *Server) DeleteVolume(ctx context.Context, r *csi.DeleteVolumeRequest) (
 	switch {
 	case r.GetVolumeId() == "":
 		return nil, err
-	case err != nil && h.id.Check() == nil && (h.node != nodeHash(s.Node) || p == nil):
+	case err != nil && h.ID.Check() == nil && (!h.On(s.Node) || p == nil):
 		// It may be there, where this node cannot see it.
 		return nil, refuse(codes.FailedPrecondition, "%v", err)
 	case err != nil:
@@ -182,13 +182,13 @@ func (s *Server) DeleteVolume(ctx context.Context, r *csi.DeleteVolumeRequest) (
 		return nil, err
 	}
 	defer done()
-	if err := unused(ctx, p, h.id); err != nil {
+	if err := unused(ctx, p, h.ID); err != nil {
 		return nil, err
 	}
-	if err := p.Close(ctx, h.id); err != nil {
+	if err := p.Close(ctx, h.ID); err != nil {
 		return nil, err
 	}
-	return &csi.DeleteVolumeResponse{}, p.Remove(ctx, h.id)
+	return &csi.DeleteVolumeResponse{}, p.Remove(ctx, h.ID)
 }
 
 // unused is an error while a volume is mounted.
@@ -224,7 +224,7 @@ func (s *Server) ControllerExpandVolume(ctx context.Context, r *csi.ControllerEx
 	return &csi.ControllerExpandVolumeResponse{CapacityBytes: v.Bytes, NodeExpansionRequired: v.Mode == pool.Filesystem && p.Features().Device}, nil
 }
 
-func (s *Server) grow(ctx context.Context, h handle, p pool.Pool, r *csi.CapacityRange) (pool.Volume, error) {
+func (s *Server) grow(ctx context.Context, h pool.Handle, p pool.Pool, r *csi.CapacityRange) (pool.Volume, error) {
 	if r == nil {
 		return pool.Volume{}, refuse(codes.InvalidArgument, "the request does not say how large the volume is to be")
 	}
@@ -237,7 +237,7 @@ func (s *Server) grow(ctx context.Context, h handle, p pool.Pool, r *csi.Capacit
 		return pool.Volume{}, err
 	}
 	defer done()
-	v, err := p.Grow(ctx, h.id, bytes)
+	v, err := p.Grow(ctx, h.ID, bytes)
 	if err == nil && limit > 0 && v.Bytes > limit {
 		err = refuse(codes.OutOfRange, "the volume has %d bytes, which is over the limit of %d; a volume never shrinks", v.Bytes, limit)
 	}
@@ -274,7 +274,7 @@ func (s *Server) ValidateVolumeCapabilities(ctx context.Context, r *csi.Validate
 	if len(r.GetVolumeCapabilities()) == 0 {
 		return nil, refuse(codes.InvalidArgument, "the request has no volume capability")
 	}
-	v, err := volumeOf(ctx, p, h.id)
+	v, err := volumeOf(ctx, p, h.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -317,7 +317,7 @@ func (s *Server) ListVolumes(ctx context.Context, r *csi.ListVolumesRequest) (*c
 		}
 		for _, v := range all {
 			entries = append(entries, &csi.ListVolumesResponse_Entry{Volume: &csi.Volume{
-				VolumeId: s.handle(name, v.ID).String(), CapacityBytes: v.Bytes, AccessibleTopology: []*csi.Topology{s.topology()},
+				VolumeId: pool.HandleOf(s.Node, name, v.ID).String(), CapacityBytes: v.Bytes, AccessibleTopology: []*csi.Topology{s.topology()},
 			}})
 		}
 	}

@@ -55,11 +55,11 @@ func (s *Server) use(ctx context.Context, text string, c *csi.VolumeCapability) 
 	if done, err = s.alone(h.String()); err != nil {
 		return v, at, nil, err
 	}
-	if v, err = volumeOf(ctx, p, h.id); err == nil && v.Mode != mode {
+	if v, err = volumeOf(ctx, p, h.ID); err == nil && v.Mode != mode {
 		err = refuse(codes.InvalidArgument, "volume %s is %s, not %s", text, v.Mode, mode)
 	}
 	if err == nil {
-		at, err = p.Open(ctx, h.id)
+		at, err = p.Open(ctx, h.ID)
 	}
 	if err != nil {
 		done()
@@ -107,7 +107,7 @@ func (s *Server) NodeUnstageVolume(ctx context.Context, r *csi.NodeUnstageVolume
 	if err := host.Unmount(r.GetStagingTargetPath()); err != nil {
 		return nil, err
 	}
-	return &csi.NodeUnstageVolumeResponse{}, p.Close(ctx, h.id)
+	return &csi.NodeUnstageVolumeResponse{}, p.Close(ctx, h.ID)
 }
 
 // NodePublishVolume is CSI's. What is staged is looked at again: a pod never
@@ -211,7 +211,7 @@ func (s *Server) NodeExpandVolume(ctx context.Context, r *csi.NodeExpandVolumeRe
 		return nil, err
 	}
 	if r.GetCapacityRange() == nil {
-		v, err := volumeOf(ctx, p, h.id)
+		v, err := volumeOf(ctx, p, h.ID)
 		return &csi.NodeExpandVolumeResponse{CapacityBytes: v.Bytes}, err
 	}
 	v, err := s.grow(ctx, h, p, r.GetCapacityRange())
@@ -234,7 +234,7 @@ func (s *Server) NodeGetVolumeStats(ctx context.Context, r *csi.NodeGetVolumeSta
 	if err != nil {
 		return nil, err
 	}
-	v, err := volumeOf(ctx, p, h.id)
+	v, err := volumeOf(ctx, p, h.ID)
 	if err != nil {
 		return nil, err
 	}

@@ -80,8 +80,10 @@ func TestRootSanity(t *testing.T) {
 		name string
 		open func() (pool.Pool, error)
 	}{
-		{"dir", func() (pool.Pool, error) { return dir.Open(t.Context(), folder(t, t.TempDir()), true) }},
-		{"btrfs", func() (pool.Pool, error) { return btrfs.Open(t.Context(), folder(t, btrfsDir(t)), "/sys") }},
+		{"dir", func() (pool.Pool, error) { return dir.Open(t.Context(), folder(t, t.TempDir()), true, pool.Reserve{}) }},
+		{"btrfs", func() (pool.Pool, error) {
+			return btrfs.Open(t.Context(), folder(t, btrfsDir(t)), "/sys", pool.Reserve{})
+		}},
 	} {
 		p, err := kind.open()
 		if err != nil {

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"unicode/utf8"
 )
 
 // An ID names a volume within its pool, and on the disk.
@@ -50,6 +51,10 @@ type Spec struct {
 	ID    ID
 	Bytes int64 // at least 1; the pool may give more
 	Mode  Mode
+	// Note is kept on the disk beside the volume, where no tenant can write, for
+	// whoever finds it without any other record. At most 512 bytes of text. It is
+	// no part of what makes two volumes differ.
+	Note string
 }
 
 // A Volume is a piece of a pool.
@@ -57,13 +62,30 @@ type Volume struct {
 	ID    ID
 	Bytes int64 // what the volume can hold; it is kept free for it from Carve on
 	Mode  Mode
+	Note  string // the spec's
 }
 
 // Room is the space of a pool, in bytes.
 type Room struct {
-	Total   int64 // what volumes can have in all
+	Total   int64 // what volumes can have in all: without the reserve
 	Free    int64 // what is not promised to a volume
 	Largest int64 // the largest volume that Carve would make now
+}
+
+// A Reserve is what of a pool is never promised to a volume: so many bytes, and
+// so many hundredths of all that the pool's disk has for volumes.
+type Reserve struct {
+	Bytes   int64
+	Percent int // 0 to 99
+}
+
+// Of is the reserve in bytes, at most the total.
+func (r Reserve) Of(total int64) int64 {
+	share := total/100*int64(r.Percent) + total%100*int64(r.Percent)/100
+	if r.Bytes >= total-share {
+		return total
+	}
+	return r.Bytes + share
 }
 
 // Features say what volumes of a pool are.
@@ -129,6 +151,10 @@ type Pool interface {
 	Remove(ctx context.Context, id ID) error
 }
 
+// mostNote is how many bytes a note can have: what fits into a tag of LVM's,
+// 1024 characters (lvm(8)), also when it is encoded there.
+const mostNote = 512
+
 // CheckSpec is an error that wraps ErrInvalid for what no pool can make.
 func CheckSpec(s Spec) error {
 	if err := s.ID.Check(); err != nil {
@@ -139,6 +165,9 @@ func CheckSpec(s Spec) error {
 	}
 	if s.Mode != Filesystem && s.Mode != Block {
 		return fmt.Errorf("%w: the volume mode %q; allowed: %s, %s", ErrInvalid, s.Mode, Filesystem, Block)
+	}
+	if len(s.Note) > mostNote || !utf8.ValidString(s.Note) {
+		return fmt.Errorf("%w: a note of %d bytes; allowed: text of up to %d", ErrInvalid, len(s.Note), mostNote)
 	}
 	return nil
 }

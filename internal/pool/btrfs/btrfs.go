@@ -25,7 +25,7 @@ type Pool struct{ *shelf.Shelf }
 
 // Open opens the pool in a folder of a btrfs. sysfs is where sysfs is mounted.
 // A filesystem without quotas gets them.
-func Open(ctx context.Context, f *host.Folder, sysfs string) (*Pool, error) {
+func Open(ctx context.Context, f *host.Folder, sysfs string, reserve pool.Reserve) (*Pool, error) {
 	uuid, err := filesystem(f)
 	if err != nil {
 		return nil, err
@@ -42,7 +42,7 @@ func Open(ctx context.Context, f *host.Folder, sysfs string) (*Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%q %w: %w", f.Path("."), pool.ErrUnfit, err)
 	}
-	s, err := shelf.Open(ctx, f, subvolumes{}, nil)
+	s, err := shelf.Open(ctx, f, subvolumes{}, reserve, nil)
 	return &Pool{s}, err
 }
 

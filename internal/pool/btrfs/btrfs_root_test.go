@@ -40,7 +40,7 @@ func open(t *testing.T, path string) (pool.Pool, error) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
-	return btrfs.Open(t.Context(), f, "/sys")
+	return btrfs.Open(t.Context(), f, "/sys", pool.Reserve{})
 }
 
 func TestRootBtrfs(t *testing.T) {

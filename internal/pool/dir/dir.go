@@ -22,11 +22,11 @@ import (
 type Pool struct{ *shelf.Shelf }
 
 // Open opens the pool in a folder of an absolute path.
-func Open(ctx context.Context, f *host.Folder, unenforced bool) (*Pool, error) {
+func Open(ctx context.Context, f *host.Folder, unenforced bool, reserve pool.Reserve) (*Pool, error) {
 	if !unenforced {
 		return nil, fmt.Errorf("the directory %q %w: nothing limits the size of a directory; say `unenforced: true` if that is accepted", f.Path("."), pool.ErrUnfit)
 	}
-	s, err := shelf.Open(ctx, f, plain{}, nil)
+	s, err := shelf.Open(ctx, f, plain{}, reserve, nil)
 	return &Pool{s}, err
 }
 

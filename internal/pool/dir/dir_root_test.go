@@ -18,7 +18,7 @@ func open(t *testing.T, path string, unenforced bool) (pool.Pool, error) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
-	return dir.Open(t.Context(), f, unenforced)
+	return dir.Open(t.Context(), f, unenforced, pool.Reserve{})
 }
 
 func TestRootDir(t *testing.T) {

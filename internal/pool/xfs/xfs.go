@@ -26,7 +26,7 @@ type Pool struct{ *shelf.Shelf }
 
 // Open opens the pool in a folder of a filesystem that is mounted with project
 // quotas.
-func Open(ctx context.Context, f *host.Folder) (*Pool, error) {
+func Open(ctx context.Context, f *host.Folder, reserve pool.Reserve) (*Pool, error) {
 	enforced, err := f.EnforcesProjects()
 	if err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func Open(ctx context.Context, f *host.Folder) (*Pool, error) {
 	if !enforced {
 		return nil, fmt.Errorf("%q %w of kind xfs: project quotas are not on; mount an XFS, or an ext4 made with -O quota,project, with the option prjquota", f.Path("."), pool.ErrUnfit)
 	}
-	s, err := shelf.Open(ctx, f, projects{}, nil)
+	s, err := shelf.Open(ctx, f, projects{}, reserve, nil)
 	return &Pool{s}, err
 }
 

@@ -41,7 +41,7 @@ func open(t *testing.T, path string) (pool.Pool, error) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
-	return xfs.Open(t.Context(), f)
+	return xfs.Open(t.Context(), f, pool.Reserve{})
 }
 
 func TestVMProjectQuotas(t *testing.T) {
