@@ -3,6 +3,7 @@ package deploy
 import (
 	"maps"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,8 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 
 	"github.com/berth-storage/berth/api"
+	"github.com/berth-storage/berth/internal/config"
+	"github.com/berth-storage/berth/internal/pool"
 )
 
 // TestPoolPod holds the agent's pod to what carving and mounting need: pods see
@@ -38,8 +41,7 @@ func TestPoolPod(t *testing.T) {
 	}
 	delete(got, api.StateDir)
 	want := map[string]string{
-		"/mnt/fast":                             "HostToContainer",
-		"/mnt/quota":                            "HostToContainer",
+		"/mnt":                                  "HostToContainer",
 		"/srv/try-out":                          "HostToContainer",
 		"/var/lib/k0s/kubelet/plugins":          "Bidirectional",
 		"/var/lib/k0s/kubelet/pods":             "Bidirectional",
@@ -102,6 +104,29 @@ func TestPoolStorageClasses(t *testing.T) {
 	}
 }
 
+// TestPoolFields looks for the values in what the agent has read.
+func TestPoolFields(t *testing.T) {
+	got, err := agentConfig(t, "testdata/pools.values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []config.Pool{
+		{Name: "fast", Kind: config.PoolBtrfs, Path: "/mnt/fast", Classes: []string{"fast", "fast-now", "somebody-elses"}, Reserve: pool.Reserve{Percent: 5}},
+		{Name: "quota", Kind: config.PoolXFS, Path: "/mnt/quota", Reserve: pool.Reserve{Bytes: 10 << 30}},
+		{Name: "vg0", Kind: config.PoolLVM, VolumeGroup: "vg0", Stripes: 2,
+			Wipe: config.Wipe{Method: config.WipeShred, Passes: 2, Timeout: config.DefaultWipeTimeout, Verify: config.VerifyFull, BytesPerSecond: 200 << 20}},
+		{Name: "thin", Kind: config.PoolLVM, VolumeGroup: "vg1", Wipe: config.DefaultWipe,
+			Thin: &config.Thin{Pool: "thin0", Overprovision: 1.5, MetadataLowWater: 20}},
+		{Name: "try-out", Kind: config.PoolDir, Path: "/srv/try-out", Unenforced: true},
+	}
+	for i := range got.Pools {
+		got.Pools[i].Line = 0
+	}
+	if !reflect.DeepEqual(got.Pools, want) || len(got.Classes) != 0 {
+		t.Errorf("pools:\n%+v, want\n%+v\nand classes %v", got.Pools, want, got.Classes)
+	}
+}
+
 // TestPoolsRefused gives the chart pools that it must not accept.
 func TestPoolsRefused(t *testing.T) {
 	const a, lvm = "name: a, kind: btrfs, path: /mnt/a", "name: v, kind: lvm, volumeGroup: vg0"
@@ -130,7 +155,10 @@ func TestPoolsRefused(t *testing.T) {
 		{"in a class's directory", "classes: [{name: c, hostDir: /mnt}]\npools: [{" + a + "}]", []string{"path /mnt/a", `hostDir /mnt of the class "c"`}},
 		{"the system's directory", "pools: [{name: a, kind: dir, path: /var/lib, unenforced: true}]", []string{`pools: "a": path /var/lib overlaps`}},
 		{"devices", "pools: [{name: a, kind: btrfs, path: /dev/disk/a}]", []string{`pools: "a"`, "/dev"}},
-		{"path with dots", "pools: [{name: a, kind: btrfs, path: /mnt/../a}]", []string{"written as /a"}},
+		{"a mount point in the root directory", "pools: [{name: a, kind: xfs, path: /pool}]", []string{`"a"`, "/pool is right below /,"}},
+		{"a mount point beside the system's", "pools: [{name: a, kind: xfs, path: /var/pool}]", []string{`"a"`, "/var/pool is right below /var,"}},
+		{"a mount point beside the kubelet's directory", "kubeletDir: /data/kubelet\npools: [{name: a, kind: xfs, path: /data/a}]", []string{"right below /data,", "/data/kubelet"}},
+		{"path with dots", "pools: [{name: a, kind: btrfs, path: /mnt/../srv/a}]", []string{"written as /srv/a"}},
 		{"in the kubelet's directory", "kubeletDir: /data/kubelet\npools: [{name: a, kind: btrfs, path: /data/kubelet/a}]", []string{"/data/kubelet/a", "kubelet's directory"}},
 		{"a class in the kubelet's directory", "kubeletDir: /data/kubelet\nclasses: [{name: c, hostDir: /data}]\npools: [{" + a + "}]", []string{"hostDir /data", "kubelet's directory"}},
 		{"kubelet's directory with dots", "kubeletDir: /data/../kubelet\npools: [{" + a + "}]", []string{"written as /kubelet"}},

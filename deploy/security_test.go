@@ -82,7 +82,7 @@ func privileges(t *testing.T, pod corev1.PodSpec) map[string]bool {
 	add("automountServiceAccountToken: true", pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken)
 	add("no seccompProfile", pod.SecurityContext == nil || pod.SecurityContext.SeccompProfile == nil ||
 		pod.SecurityContext.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault)
-	paths := map[string]string{"/mnt/fast": "classes[].hostDir", "/mnt/raw": "classes[].hostDir", "/mnt/quota": "pools[].path"} // of testdata/everything.values.yaml
+	paths := map[string]string{"/mnt/fast": "classes[].hostDir", "/mnt/raw": "classes[].hostDir", "/mnt": "of pools[].path"} // of testdata/everything.values.yaml
 	for _, v := range pod.Volumes {
 		switch {
 		case v.HostPath != nil:

@@ -61,15 +61,21 @@ app.kubernetes.io/component: agent
 {{- toYaml (uniq $mounts) -}}
 {{- end -}}
 
-{{/* The directories of the pools, each of its own. */}}
-{{- define "berth.poolPaths" -}}
-{{- $paths := list -}}
+{{/* A pool: the directory of the node that the agent is given for it. Of a mount point
+that is the directory above: a mount of the mount point itself would hold on to what
+was mounted there when the pod began, whatever is mounted on the node since. */}}
+{{- define "berth.poolMount" -}}
+{{- if .path -}}
+{{- eq .kind "dir" | ternary .path (dir .path) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "berth.poolMounts" -}}
+{{- $mounts := list -}}
 {{- range .Values.pools -}}
-{{- with .path -}}
-{{- $paths = append $paths . -}}
+{{- $mounts = append $mounts (include "berth.poolMount" .) -}}
 {{- end -}}
-{{- end -}}
-{{- toYaml $paths -}}
+{{- toYaml (compact $mounts | uniq) -}}
 {{- end -}}
 
 {{/* Is there a pool of kind lvm? */}}

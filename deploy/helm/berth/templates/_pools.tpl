@@ -32,6 +32,7 @@ one among them. Rules for pools that values.schema.json cannot say. */}}
 {{- fail (printf "pools: %q: path %s is in the system's /dev; use a directory of its own, such as /mnt/pool" .name .path) -}}
 {{- end -}}
 {{- include "berth.validateDir" (list (printf "pools: %q: path" .name) .path) -}}
+{{- include "berth.validatePoolMount" (list $root .) -}}
 {{- range $class := $values.classes -}}
 {{- range $field, $dir := include "berth.dirs" . | fromYaml -}}
 {{- if include "berth.overlap" (list $pool.path $dir) -}}
@@ -84,6 +85,20 @@ one among them. Rules for pools that values.schema.json cannot say. */}}
 {{- $wipe := .wipe | default dict -}}
 {{- if and $wipe.passes (not (has ($wipe.method | default "Erase") (list "Zero" "Shred"))) -}}
 {{- fail (printf "pools: %q: wipe.passes is for wipe.method Zero and Shred; else leave it out" .name) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A list of the root and a pool. The directory above a mount point is mounted into
+the agent's container, so nothing of the system's is to lie in it. */}}
+{{- define "berth.validatePoolMount" -}}
+{{- $pool := index . 1 -}}
+{{- $mount := include "berth.poolMount" $pool -}}
+{{- if ne $mount $pool.path -}}
+{{- range $system := append (splitList " " (include "berth.systemDirs" .)) (include "berth.kubeletDir" (index . 0)) -}}
+{{- if include "berth.overlap" (list $mount $system) -}}
+{{- fail (printf "pools: %q: path %s is right below %s, which is given to the agent, and where the system's %s is; mount it elsewhere, such as at /mnt/pool" $pool.name $pool.path $mount $system) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

@@ -92,6 +92,11 @@ a mistake stops helm, and does not wait for the agents' logs. */}}
 {{- if and $a.namePattern $b.namePattern (eq $a.hostDir $b.hostDir) (eq (include "berth.mountDir" $a) (include "berth.mountDir" $b)) -}}yes{{- end -}}
 {{- end -}}
 
+{{/* The system's directories. */}}
+{{- define "berth.systemDirs" -}}
+{{- list "/bin" "/boot" "/dev" "/etc" "/lib" "/lib32" "/lib64" "/libx32" "/proc" "/run" "/sbin" "/sys" "/usr" "/var/lib/berth" "/var/lib/containerd" "/var/lib/containers" "/var/lib/docker" "/var/lib/etcd" "/var/lib/kubelet" "/var/log" "/var/run" | join " " -}}
+{{- end -}}
+
 {{/* A list of whose field it is, for people, and the directory. Refuses directories
 whose entries are the system's own: to publish and wipe them would be to wipe the
 node. Links to devices may lie in /dev/disk/ and /dev/mapper. */}}
@@ -101,7 +106,7 @@ node. Links to devices may lie in /dev/disk/ and /dev/mapper. */}}
 {{- if ne (clean $dir) $dir -}}
 {{- fail (printf "%s %s is to be written as %s" $field $dir (clean $dir)) -}}
 {{- end -}}
-{{- range $system := list "/bin" "/boot" "/dev" "/etc" "/lib" "/lib32" "/lib64" "/libx32" "/proc" "/run" "/sbin" "/sys" "/usr" "/var/lib/berth" "/var/lib/containerd" "/var/lib/containers" "/var/lib/docker" "/var/lib/etcd" "/var/lib/kubelet" "/var/log" "/var/run" -}}
+{{- range $system := splitList " " (include "berth.systemDirs" .) -}}
 {{- if and (include "berth.overlap" (list $dir $system)) (not (regexMatch "^/dev/(mapper(/|$)|disk/)" $dir)) -}}
 {{- fail (printf "%s %s overlaps the system's %s; use a directory of its own, such as /mnt/disks" $field $dir $system) -}}
 {{- end -}}
@@ -110,7 +115,7 @@ node. Links to devices may lie in /dev/disk/ and /dev/mapper. */}}
 
 {{/* A list of two clean paths: is one the other, or beneath it? */}}
 {{- define "berth.overlap" -}}
-{{- $a := printf "%s/" (index . 0) -}}
-{{- $b := printf "%s/" (index . 1) -}}
+{{- $a := printf "%s/" (index . 0 | trimSuffix "/") -}}
+{{- $b := printf "%s/" (index . 1 | trimSuffix "/") -}}
 {{- if or (hasPrefix $a $b) (hasPrefix $b $a) -}}yes{{- end -}}
 {{- end -}}
