@@ -72,7 +72,7 @@ func TestControllerRights(t *testing.T) {
 		"kube-node-lease coordination.k8s.io/leases": "get",
 	}
 	places := map[string]string{
-		"/persistentvolumeclaims":             "get list patch watch",
+		"/persistentvolumeclaims":             "list patch watch",
 		"storage.k8s.io/storageclasses":       "list watch",
 		"storage.k8s.io/csistoragecapacities": "list watch",
 	}

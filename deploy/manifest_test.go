@@ -173,7 +173,7 @@ func checkRights(t *testing.T, objects []metav1.Object) {
 	}
 	want = map[string]string{}
 	if pools {
-		want["storage.k8s.io/csistoragecapacities"] = "create delete get list patch update watch"
+		want["storage.k8s.io/csistoragecapacities"] = "create delete list patch"
 	}
 	if strings.Contains(file, "job: true") {
 		want["batch/jobs"] = "create delete get watch"
