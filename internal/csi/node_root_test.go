@@ -93,7 +93,7 @@ func TestRootNodeRefused(t *testing.T) {
 	n := disks(t)
 	ext4, other := n.made(asked("a", 20*mib, 0, mounted("ext4"))), n.made(asked("b", 20*mib, 0, mounted("ext4")))
 	device := n.made(asked("c", mib, 0, raw()))
-	unstaged := n.made(asked("unstaged", 20*mib, 0, mounted("ext4")))
+	unstaged, refused := n.made(asked("unstaged", 20*mib, 0, mounted("ext4"))), n.made(asked("refused", 20*mib, 0, mounted("ext4")))
 	held := n.made(asked("held", 20*mib, 0, mounted("ext4")))
 	n.held["held"] = true
 	emptied, swapped := n.made(asked("emptied", 20*mib, 0, mounted("ext4"))), n.made(asked("swapped", 320*mib, 0, mounted("xfs")))
@@ -125,7 +125,7 @@ func TestRootNodeRefused(t *testing.T) {
 		{n.stage(ext4, "x", raw()), "InvalidArgument: is Filesystem, not Block"},
 		{n.stage(ext4, "x", mounted("xfs")), "InvalidArgument: holds the filesystem \"ext4\", not \"xfs\""},
 		{n.stage(ext4, "x", mounted("", "nouuid")), "InvalidArgument: \"nouuid\" … allowed: … discard"},
-		{n.stage(unstaged, "x", mounted("", "data=nonsense")), "InvalidArgument: nonsense … ext4: Bad value for 'data'"},
+		{n.stage(refused, "x", mounted("", "data=nonsense")), "InvalidArgument: nonsense … ext4: Bad value for 'data'"},
 		{n.stage(ext4, "x", in(spec.VolumeCapability_AccessMode_MULTI_NODE_SINGLE_WRITER, mounted(""))), "InvalidArgument: allowed: SINGLE_NODE_WRITER"},
 		{n.stage(ext4, "none/x", mounted("")), "FailedPrecondition: not there; make it first"},
 		{n.stage(ext4, "a", mounted("", "ro")), "AlreadyExists: other options"},
