@@ -26,28 +26,43 @@ var ErrNotMounted = errors.New("it is not mounted there")
 // device, as large as the device. One that is so already is no error. It never
 // shrinks one.
 func GrowFilesystem(device, path string) error {
-	err := func() error {
-		there, err := MountAt(path)
-		if err != nil {
-			return err
-		}
-		if there == nil {
-			return ErrNotMounted
-		}
-		if same, err := isOf(there.Source, device); err != nil || !same {
-			return errors.Join(fmt.Errorf("%w: %s is", ErrNotMounted, there.Source), err)
-		}
-		at, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		defer unix.Close(at)
-		return growMount(at, device, there.FSType)
-	}()
+	err := MountedFrom(device, path)
+	if err == nil {
+		err = growAt(device, path)
+	}
 	if err != nil {
 		return fmt.Errorf("growing the filesystem of %q at %q: %w", device, path, err)
 	}
 	return nil
+}
+
+// MountedFrom is ErrNotMounted unless the filesystem of that device is what is
+// mounted at a path.
+func MountedFrom(device, path string) error {
+	there, err := MountAt(path)
+	if err != nil {
+		return err
+	}
+	if there == nil {
+		return ErrNotMounted
+	}
+	if same, err := isOf(there.Source, device); err != nil || !same {
+		return errors.Join(fmt.Errorf("%w: %s is", ErrNotMounted, there.Source), err)
+	}
+	return nil
+}
+
+func growAt(device, path string) error {
+	at, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(at)
+	fsType, err := FilesystemOn(device)
+	if err != nil {
+		return err
+	}
+	return growMount(at, device, fsType)
 }
 
 // growMount grows a filesystem whose root is at an open path.

@@ -102,6 +102,7 @@ func TestRootBarePoint(t *testing.T) {
 	ro, err := host.ParseMountOptions("", []string{"ro", "noexec"})
 	d.must(err)
 	d.must(host.Bind(staged, target, ro))
+	t.Cleanup(func() { host.Unmount(target) })
 	if err := os.WriteFile(filepath.Join(target, "file"), nil, 0o600); !errors.Is(err, unix.EROFS) {
 		t.Errorf("writing through a read-only mount: %v", err)
 	}
