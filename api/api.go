@@ -76,8 +76,8 @@ const (
 	ReasonTaintNotSet     = "TaintNotSet"
 	ReasonForeignVolume   = "ForeignVolume"
 	ReasonCommanded       = "Commanded"
-	ReasonNoRoom          = "NoRoom"
 	ReasonClaimRefused    = "ClaimRefused"
+	ReasonNotRegistered   = "CSINotRegistered"
 	ReasonPoolUnfit       = "PoolUnfit"
 )
 
@@ -113,5 +113,6 @@ const (
 // Standard paths on a node.
 const (
 	StateDir   = "/var/lib/berth"
+	KubeletDir = "/var/lib/kubelet"
 	ConfigFile = "/etc/berth/agent.yaml"
 )

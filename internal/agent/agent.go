@@ -33,13 +33,18 @@ type Options struct {
 	// nobody could take off after the way back, and a class without a StorageClass
 	// does not keep the others from being looked after.
 	StandIn bool
-	// Namespace is where cleaning Jobs run, with JobImage. Both are needed only
-	// where a class asks for Jobs.
+	// Namespace is where cleaning Jobs run, with JobImage, and where the objects
+	// are that say what room there is. It is needed only where a class asks for
+	// Jobs, or with KubeletDir.
 	Namespace, JobImage string
-	Listen              string // address for metrics and health; "" for none
-	MetricsPath         string // "" for /metrics
-	Kube                *rest.Config
-	Log                 *slog.Logger
+	// KubeletDir is the kubelet's directory, beneath which it is told of the CSI
+	// services; "" where the agent looks after no pools.
+	KubeletDir  string
+	Version     string // that the CSI services say they have
+	Listen      string // address for metrics and health; "" for none
+	MetricsPath string // "" for /metrics
+	Kube        *rest.Config
+	Log         *slog.Logger
 }
 
 // Source is where the agent's configuration comes from.
@@ -157,7 +162,8 @@ func newAgent(ctx context.Context, node publish.Node, m machine, c cluster, j jo
 			a.progress() // there may be none
 		},
 	})
-	a.carved = newCarved(publish.NewClaims(a.claimChanged))
+	a.carved = newCarved(a.pools, publish.NewClaims(a.claimChanged, a.kickAll))
+	a.pools.changed = func(name string) { a.poolChanged(ctx, name) }
 	a.classes = publish.NewClasses(a.configChanged)
 	a.metrics.watch(a)
 	if j != nil {

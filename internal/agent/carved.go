@@ -13,8 +13,8 @@ import (
 	"github.com/berth-storage/berth/internal/volume"
 )
 
-// poolSet is the node's pools.
-type poolSet interface {
+// nodePools is the node's pools.
+type nodePools interface {
 	// Names are those of the pools that are open, sorted.
 	Names() []string
 	// Get returns an open pool.
@@ -30,7 +30,7 @@ type poolSet interface {
 
 // carved is what is known of volumes out of pools, besides their records.
 type carved struct {
-	pools  poolSet // nil: the agent looks after no pools
+	pools  nodePools
 	claims *publish.Claims
 	told   told // what the scheduler knows of the room
 
@@ -55,8 +55,8 @@ type told interface {
 	Renew(ctx context.Context, room func() []publish.Capacity) error
 }
 
-func newCarved(claims *publish.Claims) *carved {
-	return &carved{claims: claims, pieces: map[volume.ID]piece{}, names: map[volume.ID]string{}, listed: map[string]bool{}, rooms: map[string]*room{}, turns: map[volume.ID]*turnOf{}}
+func newCarved(pools nodePools, claims *publish.Claims) *carved {
+	return &carved{pools: pools, claims: claims, pieces: map[volume.ID]piece{}, names: map[volume.ID]string{}, listed: map[string]bool{}, rooms: map[string]*room{}, turns: map[volume.ID]*turnOf{}}
 }
 
 // note is what a pool keeps beside a volume: enough to say whose it is without a

@@ -31,12 +31,8 @@ func (a *Agent) carvedName(id volume.ID) (string, bool) {
 	return "", false
 }
 
-// gatherCarved fills in what is known of a volume out of a pool. It reports
-// false where nothing can be said of one: the agent does not look after pools.
+// gatherCarved fills in what is known of a volume out of a pool.
 func (a *Agent) gatherCarved(id volume.ID, name string, s *situation) bool {
-	if a.carved.pools == nil {
-		return false
-	}
 	in := &s.in
 	in.Record, in.Disk, in.Found, in.Noted, in.Want, in.Carve, in.Unmet, in.Away, in.Looked, in.GrowTo = nil, nil, nil, nil, nil, nil, nil, "", false, 0
 	in.Node, in.Token = a.node.Name, token()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/berth-storage/berth/internal/csi"
 	"github.com/berth-storage/berth/internal/pool"
 	"github.com/berth-storage/berth/internal/volume"
 	"github.com/berth-storage/berth/internal/wipe"
@@ -24,7 +25,7 @@ func (k keeper) named(poolName string, id pool.ID) (r volume.Record, done func()
 	r, known := k.journal.Get(vid)
 	if known && (r.Carved == nil || !r.Carved.Asked || r.Carved.Pool != poolName) {
 		done()
-		return r, nil, fmt.Errorf("%w: volume %s of pool %s is a claim's, and only the claim decides over it", pool.ErrBusy, id, poolName)
+		return r, nil, fmt.Errorf("%w: volume %s of pool %s is a claim's; delete the claim, or ask for more in it", csi.ErrHeld, id, poolName)
 	}
 	return r, done, nil
 }
@@ -42,8 +43,8 @@ func (k keeper) Create(ctx context.Context, poolName string, spec pool.Spec, fsT
 	defer done()
 	block := spec.Mode == pool.Block
 	if at, ok := k.carved.at(carvedID(string(spec.ID))); ok && r.State == volume.Used {
-		if at.pool != poolName || r.Carved.Block != block || r.Carved.FSType != fsType {
-			return at.volume, fmt.Errorf("%w: it is in pool %s, %s, with the filesystem %q", pool.ErrDiffers, at.pool, at.volume.Mode, r.Carved.FSType)
+		if at.pool != poolName || r.Carved.Block != block || r.Carved.FSType != fsType || at.volume.Bytes < spec.Bytes {
+			return at.volume, fmt.Errorf("%w: it is %s of %d bytes, with the filesystem %q", pool.ErrDiffers, at.volume.Mode, at.volume.Bytes, r.Carved.FSType)
 		}
 		return at.volume, nil
 	}
@@ -78,7 +79,7 @@ func (k keeper) Delete(ctx context.Context, poolName string, id pool.ID) error {
 	defer done()
 	if r.State == "" {
 		if _, there := k.carved.at(carvedID(string(id))); there {
-			return fmt.Errorf("%w: the journal does not know volume %s; a person has to decide: berth volume list", pool.ErrBusy, id)
+			return fmt.Errorf("%w: the journal does not know volume %s; a person has to decide: berth volume list", csi.ErrHeld, id)
 		}
 		return nil
 	}
@@ -123,10 +124,10 @@ func (k keeper) Use(_ context.Context, poolName string, id pool.ID) (fsType stri
 	case !known:
 		return "", fmt.Errorf("%w: the journal does not know volume %s of pool %s", pool.ErrNotFound, id, poolName)
 	case r.State == volume.Quarantined:
-		return "", fmt.Errorf("%w: volume %s is held back: %s; a person has to decide: berth volume show %s", pool.ErrBusy, id, r.Reason, r.ID)
+		return "", fmt.Errorf("%w: volume %s is held back: %s; a person has to decide: berth volume show %s", csi.ErrHeld, id, r.Reason, r.ID)
 	case r.Carved == nil || r.Carved.Pool != poolName || r.State != volume.Used:
 		k.volumes.kick(r.ID)
-		return "", fmt.Errorf("%w: volume %s is %s", pool.ErrBusy, id, r.State)
+		return "", fmt.Errorf("%w: volume %s is %s, not %s", csi.ErrHeld, id, r.State, volume.Used)
 	}
 	return r.Carved.FSType, nil
 }

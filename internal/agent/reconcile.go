@@ -48,8 +48,8 @@ func (a *Agent) reconcile(ctx context.Context, id volume.ID) (retry time.Duratio
 		return a.identify(ctx, name)
 	}
 	if _, ok := a.carvedName(id); ok {
-		if a.carved.pools == nil || !a.carved.claims.Synced() {
-			return 0 // the same
+		if !a.carved.claims.Synced() {
+			return 0 // the same; never, where the agent looks after no pools
 		}
 		done, _ := a.carved.hold(id, false)
 		defer done()
