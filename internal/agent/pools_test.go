@@ -212,18 +212,18 @@ func TestPoolLosesItsDisk(t *testing.T) {
 		first := s.disks.mount("/mnt/a", "another")
 		s.look()
 		s.wantOpen()
-		s.wantTrouble("a", "has none of its 2 volumes, such as gone", 1)
+		s.wantTrouble("a", "has none of its 2 volumes, such as gone", 2)
 		if err := held.Remove(s.ctx, "one"); !errors.Is(err, pool.ErrUnfit) || len(first.volumes) != 2 {
 			t.Errorf("removing a volume of the disk that is gone: %v; it has %v", err, first.volumes)
 		}
 		s.disks.umount("/mnt/a")
 		s.look()
 		s.wantOpen()
-		s.wantTrouble("a", "nothing is mounted there", 2)
+		s.wantTrouble("a", "nothing is mounted there", 3)
 		s.disks.mount("/mnt/a", "a", "two")
 		s.look()
 		s.wantOpen("a")
-		s.wantTrouble("a", "", 2)
+		s.wantTrouble("a", "", 3)
 		s.wantSaid("open a", "shut a", "open a", "shut a", "open a")
 		s.wantChanges("a", "a", "a")
 	})
@@ -266,9 +266,9 @@ func TestPoolIsOpenOnce(t *testing.T) {
 // TestHungPoolIsAlone is guarantee 8 for pools.
 func TestHungPoolIsAlone(t *testing.T) {
 	disks := newFakeDisks("/mnt/a", "/mnt/b")
-	hang := make(chan struct{})
-	disks.hanging["/mnt/a"] = hang
 	withPools(t, disks, func(s *poolSet) {
+		hang := make(chan struct{})
+		disks.hanging["/mnt/a"] = hang
 		s.put(btrfsPool("a", "/mnt/a"), btrfsPool("b", "/mnt/b"))
 		s.wantOpen("b")
 		s.put(btrfsPool("b", "/mnt/b"))
