@@ -27,7 +27,9 @@ type store struct {
 	total  int64
 	device bool // volumes are devices, and what is freed can be read
 	away   bool // the pool is not open
-	pieces map[pool.ID]*stored
+	// noFormat is why no filesystem can be made on a volume.
+	noFormat error
+	pieces   map[pool.ID]*stored
 }
 
 type stored struct {
@@ -170,6 +172,9 @@ func (p *process) Format(_ context.Context, device, fsType string) error {
 		v := p.w.carved.store.pieces[pool.ID(device)]
 		if v.bytes != "" {
 			return errors.New("the test's machine: a tenant's bytes would be formatted over")
+		}
+		if p.w.carved.store.noFormat != nil {
+			return p.w.carved.store.noFormat
 		}
 		v.fsType = fsType
 		return nil
