@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -172,21 +173,29 @@ func TestKeeperWaits(t *testing.T) {
 	})
 }
 
-// TestHalfMade: a volume whose filesystem could not be made is undone, and its
-// claim or client may ask again.
+// TestHalfMade: a volume that is there although making it failed, or without its
+// filesystem, is undone when nobody asks for it again.
 func TestHalfMade(t *testing.T) {
-	withClient(t, func(c client) {
-		failed := errors.New("input/output error")
-		c.w.do(func() { c.w.carved.store.device, c.w.carved.store.noFormat = true, failed })
-		_, err := c.Create(c.Context(), "pool", pool.Spec{ID: "a", Bytes: 40 * mib, Mode: pool.Filesystem}, "ext4")
-		c.wantErr(err, failed, "")
-		c.w.place("claimed", 40*mib)
-		settle()
-		c.wantPieces("pvc-claimed")
-		c.w.unplace("claimed")
-		settle()
-		c.wantPieces()
-	})
+	failed := errors.New("input/output error")
+	for what, fails := range map[string]func(*store){
+		"its filesystem": func(s *store) { s.noFormat = failed },
+		"its promise":    func(s *store) { s.lateErr = failed },
+	} {
+		t.Run(what, func(t *testing.T) {
+			withClient(t, func(c client) {
+				c.w.do(func() { c.w.carved.store.device = true; fails(c.w.carved.store) })
+				_, err := c.Create(c.Context(), "pool", pool.Spec{ID: "a", Bytes: 40 * mib, Mode: pool.Filesystem}, "ext4")
+				c.wantErr(err, failed, "")
+				c.w.place("claimed", 40*mib)
+				time.Sleep(firstRetry / 4) // until the first try
+				synctest.Wait()
+				c.wantPieces("pvc-claimed")
+				c.w.unplace("claimed")
+				settle()
+				c.wantPieces()
+			})
+		})
+	}
 }
 
 // TestNamedCrashConverges kills the agent before and after each step of making
