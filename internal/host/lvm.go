@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -56,6 +57,10 @@ var lvmName = regexp.MustCompile(`^[a-zA-Z0-9_+.][-a-zA-Z0-9_+.]*$`)
 type VolumeGroup struct {
 	name string
 	tool string // path of lvm
+
+	mu   sync.Mutex // guards the rest
+	last VolumeGroupReport
+	sum  headerSum // of before it was made; zero is not known
 }
 
 // OpenVolumeGroup finds the tools, and the device mapper of the kernel. Whether

@@ -58,17 +58,41 @@ var reportArgs = []string{
 	"--configreport", "pvseg", "-o", "pvseg_start",
 }
 
-// Report reads the volume group.
-func (g *VolumeGroup) Report(ctx context.Context) (VolumeGroupReport, error) {
+// Report reads the volume group. As long as nobody has changed it, which takes
+// no tool to see, that is the last report again; live asks for what of thin pools
+// is not in the metadata, too: whether they are active and how full they are.
+func (g *VolumeGroup) Report(ctx context.Context, live bool) (VolumeGroupReport, error) {
+	g.mu.Lock()
+	disks := g.last.Physical
+	g.mu.Unlock()
+	// The sum is older than what follows. A change in between is seen the next time.
+	sum, known := headerSum{}, false
+	if len(disks) > 0 {
+		var err error
+		sum, err = readHeaders(disks)
+		known = err == nil // else the tool says what is wrong
+	}
+	g.mu.Lock()
+	last, same := g.last, known && sum == g.sum
+	g.mu.Unlock()
+	if same && !live {
+		return last, context.Cause(ctx)
+	}
 	out, err := g.run(ctx, "fullreport", append(reportArgs, g.name)...)
 	if err != nil {
 		return VolumeGroupReport{}, err
 	}
 	r, err := parseReport(out)
 	if err != nil {
-		err = fmt.Errorf("reading LVM's report on volume group %q: %w", g.name, err)
+		return r, fmt.Errorf("reading LVM's report on volume group %q: %w", g.name, err)
 	}
-	return r, err
+	if !known { // of the next one it will be
+		sum = headerSum{}
+	}
+	g.mu.Lock()
+	g.last, g.sum = r, sum
+	g.mu.Unlock()
+	return r, nil
 }
 
 // row is one row of a report. LVM prints numbers as text.

@@ -72,7 +72,7 @@ func (p *Pool) Carve(ctx context.Context, want pool.Spec) (pool.Volume, error) {
 func (p *Pool) take(ctx context.Context, want pool.Spec) (v volume, there bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s, err := p.look(ctx)
+	s, err := p.look(ctx, true)
 	if err == nil {
 		s, err = p.tidy(ctx, s, want.ID)
 	}
@@ -159,7 +159,7 @@ func (p *Pool) tidy(ctx context.Context, s state, id pool.ID) (state, error) {
 			return s, err
 		}
 	}
-	return p.look(ctx)
+	return p.look(ctx, true)
 }
 
 // clear removes what is not a volume yet, or any more. Of a thick one the bytes
@@ -219,7 +219,7 @@ func (p *Pool) remove(ctx context.Context, id pool.ID) error {
 
 // tidyUp clears what is left of a volume that is not there.
 func (p *Pool) tidyUp(ctx context.Context, id pool.ID) error {
-	s, err := p.look(ctx)
+	s, err := p.look(ctx, true)
 	if err == nil {
 		_, err = p.tidy(ctx, s, id)
 	}

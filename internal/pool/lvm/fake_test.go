@@ -70,7 +70,7 @@ func (f *fake) step(do func() error) error {
 func (f *fake) Name() string                  { return "vg0" }
 func (f *fake) DeviceName(name string) string { return "vg0-" + strings.ReplaceAll(name, "-", "--") }
 
-func (f *fake) Report(context.Context) (host.VolumeGroupReport, error) {
+func (f *fake) Report(context.Context, bool) (host.VolumeGroupReport, error) {
 	r := host.VolumeGroupReport{UUID: "g", ExtentBytes: extent, Physical: []host.PhysicalVolume{{Name: "/dev/sda", UUID: "p", Extents: 64, Free: int64(len(f.free)), Allocatable: true}}}
 	for _, name := range slices.Sorted(maps.Keys(f.logical)) {
 		lv := *f.logical[name]

@@ -28,7 +28,7 @@ func (p *Pool) Grow(ctx context.Context, id pool.ID, bytes int64) (pool.Volume, 
 func (p *Pool) grow(ctx context.Context, id pool.ID, bytes int64) (volume, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s, err := p.look(ctx)
+	s, err := p.look(ctx, false)
 	if err == nil {
 		s, err = p.tidy(ctx, s, id)
 	}
@@ -91,7 +91,7 @@ func (p *Pool) growZeroed(ctx context.Context, r host.VolumeGroupReport, larger 
 
 // ranges are where a volume's extents are.
 func (p *Pool) ranges(ctx context.Context, v volume) ([]string, error) {
-	s, err := p.look(ctx)
+	s, err := p.look(ctx, false)
 	if err != nil {
 		return nil, err
 	}

@@ -31,15 +31,29 @@ type state struct {
 	taken   map[string]bool
 }
 
-// look reads what there is.
-func (p *Pool) look(ctx context.Context) (state, error) {
+// look reads what there is; live, how full a thin pool is now.
+func (p *Pool) look(ctx context.Context, live bool) (state, error) {
 	p.seenMu.Lock()
 	changes := p.changes
 	p.seenMu.Unlock()
-	r, err := p.hands.Report(ctx)
+	r, err := p.hands.Report(ctx, live && p.o.Thin != nil)
 	if err != nil {
 		return state{}, err
 	}
+	s, seen, err := p.sort(r)
+	if err != nil {
+		return state{}, err
+	}
+	p.seenMu.Lock()
+	if p.changes == changes {
+		p.seen = seen
+	}
+	p.seenMu.Unlock()
+	return s, nil
+}
+
+// sort finds the pool's volumes in a report.
+func (p *Pool) sort(r host.VolumeGroupReport) (state, map[pool.ID]volume, error) {
 	s := state{report: r, taken: map[string]bool{}}
 	seen := map[pool.ID]volume{}
 	for _, lv := range r.Logical {
@@ -49,7 +63,7 @@ func (p *Pool) look(ctx context.Context) (state, error) {
 		}
 		v, err := read(lv)
 		if err != nil {
-			return state{}, fmt.Errorf("the logical volume %s/%s has Berth's tag: %w; make it what it was, or take the tag off (lvchange --deltag %s)", p.o.VolumeGroup, lv.Name, err, ours)
+			return state{}, nil, fmt.Errorf("the logical volume %s/%s has Berth's tag: %w; make it what it was, or take the tag off (lvchange --deltag %s)", p.o.VolumeGroup, lv.Name, err, ours)
 		}
 		if v.tag == ours {
 			s.volumes = append(s.volumes, v)
@@ -59,12 +73,7 @@ func (p *Pool) look(ctx context.Context) (state, error) {
 		}
 	}
 	slices.SortFunc(s.volumes, func(a, b volume) int { return cmp.Compare(a.ID, b.ID) })
-	p.seenMu.Lock()
-	if p.changes == changes {
-		p.seen = seen
-	}
-	p.seenMu.Unlock()
-	return s, nil
+	return s, seen, nil
 }
 
 // has says whether a logical volume is one of the pool's.
@@ -195,7 +204,7 @@ func roundUp(bytes, unit int64) (int64, error) {
 func (p *Pool) Room(ctx context.Context) (pool.Room, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s, err := p.look(ctx)
+	s, err := p.look(ctx, true)
 	if err != nil {
 		return pool.Room{}, err
 	}
@@ -271,7 +280,7 @@ func (p *Pool) metadata(r host.VolumeGroupReport) error {
 
 // Volumes is pool.Pool's.
 func (p *Pool) Volumes(ctx context.Context) ([]pool.Volume, error) {
-	s, err := p.look(ctx)
+	s, err := p.look(ctx, false)
 	if err != nil {
 		return nil, err
 	}

@@ -103,7 +103,7 @@ func open(ctx context.Context, o Options, h hands) (*Pool, error) {
 		o.Thin = &thin
 	}
 	p := &Pool{o: o, hands: h}
-	r, err := h.Report(ctx)
+	r, err := h.Report(ctx, true)
 	if err == nil {
 		p.vgUUID = r.UUID
 		err = fit(o, r)
@@ -114,7 +114,7 @@ func open(ctx context.Context, o Options, h hands) (*Pool, error) {
 	if err != nil {
 		return nil, unfit(o, err)
 	}
-	if err := p.mend(ctx); err != nil {
+	if err := p.mend(ctx, r); err != nil {
 		return nil, fmt.Errorf("opening the pool in volume group %q: %w", o.VolumeGroup, err)
 	}
 	return p, nil
@@ -178,9 +178,9 @@ func (p *Pool) Features() pool.Features {
 }
 
 // mend does what a crash left undone.
-func (p *Pool) mend(ctx context.Context) error {
-	s, err := p.look(ctx)
-	if err != nil {
+func (p *Pool) mend(ctx context.Context, r host.VolumeGroupReport) (err error) {
+	var s state
+	if s, p.seen, err = p.sort(r); err != nil {
 		return err
 	}
 	for _, v := range s.rest {

@@ -20,8 +20,8 @@ type reported struct {
 	activate error
 }
 
-func (r reported) Report(ctx context.Context) (host.VolumeGroupReport, error) {
-	report, err := r.fake.Report(ctx)
+func (r reported) Report(ctx context.Context, live bool) (host.VolumeGroupReport, error) {
+	report, err := r.fake.Report(ctx, live)
 	if r.change != nil {
 		r.change(&report)
 	}
@@ -141,7 +141,7 @@ func TestGroups(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantRoom(t, p, 20, 20, 14)
-	r, err := p.hands.Report(t.Context())
+	r, err := p.hands.Report(t.Context(), true)
 	if g := p.roomiest(r); err != nil || !slices.Equal(g.on, []string{"a", "b"}) {
 		t.Errorf("%+v (%v)", g, err)
 	}

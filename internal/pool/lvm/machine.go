@@ -14,7 +14,7 @@ import (
 type hands interface {
 	Name() string
 	DeviceName(name string) string
-	Report(context.Context) (host.VolumeGroupReport, error)
+	Report(ctx context.Context, live bool) (host.VolumeGroupReport, error)
 	Device(vgUUID string, w host.Which) (disk.Mapped, error)
 
 	Create(context.Context, host.NewVolume) error

@@ -21,7 +21,7 @@ func (p *Pool) known(ctx context.Context, id pool.ID) (volume, error) {
 	if there {
 		return v, nil
 	}
-	s, err := p.look(ctx)
+	s, err := p.look(ctx, false)
 	if err != nil {
 		return volume{}, err
 	}
