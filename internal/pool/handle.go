@@ -3,6 +3,7 @@ package pool
 import (
 	"crypto/sha256"
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -24,7 +25,7 @@ func ParseHandle(text string) (Handle, error) {
 	node, rest, _ := strings.Cut(text, "/")
 	pool, id, _ := strings.Cut(rest, "/")
 	h := Handle{node, pool, ID(id)}
-	if node == "" || pool == "" || h.ID.Check() != nil {
+	if !validNode.MatchString(node) || ID(pool).Check() != nil || h.ID.Check() != nil {
 		return h, fmt.Errorf("%w: the volume handle %q; allowed: <node>/<pool>/<volume>", ErrInvalid, text)
 	}
 	return h, nil
@@ -34,6 +35,8 @@ func (h Handle) String() string { return h.Node + "/" + h.Pool + "/" + string(h.
 
 // On reports whether the volume is on the node of that name.
 func (h Handle) On(node string) bool { return h.Node == nodeHash(node) }
+
+var validNode = regexp.MustCompile(`^[0-9a-f]{12}$`)
 
 // nodeHash is short, as node names have up to 253 bytes.
 func nodeHash(node string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(node)))[:12] }

@@ -20,7 +20,14 @@ func TestHandle(t *testing.T) {
 	if h := pool.HandleOf("one", "p", "v"); !h.On("one") || h.On("two") || h == pool.HandleOf("two", "p", "v") {
 		t.Errorf("%s does not tell its node", h)
 	}
-	for _, bad := range []string{"", "v", "/", "n/p", "n/p/", "/p/v", "n//v", "n/p/..", "n/p/v/w", "n/p/../v", "n/p/V", "n/p/" + long + "a", "n/p/v\x00"} {
+	const n = "0123456789ab/"
+	if _, err := pool.ParseHandle(n + "p/v"); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []string{
+		"", "v", "/", n, n + "p", n + "p/", n + "/v", "/p/v", n + "p/..", n + "../v", n + "p/v/w", n + "p/../v", n + "p/V", n + "P/v", n + "p/" + long + "a", n + "p/v\x00",
+		"../../etc", "n/p/v", "0123456789AB/p/v", "0123456789abc/p/v", "0123456789ab/p/v\n",
+	} {
 		if h, err := pool.ParseHandle(bad); !errors.Is(err, pool.ErrInvalid) {
 			t.Errorf("%q is read as %+v (%v); want %v", bad, h, err, pool.ErrInvalid)
 		}

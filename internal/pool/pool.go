@@ -151,6 +151,20 @@ type Pool interface {
 	Remove(ctx context.Context, id ID) error
 }
 
+// A Meter is a Pool that knows how much of a directory's promise is used, which
+// statfs(2) does not tell of all kinds.
+type Meter interface {
+	// Used is of a volume of mode Filesystem. What was written last may not be
+	// counted before the filesystem has it on disk.
+	Used(ctx context.Context, id ID) (Usage, error)
+}
+
+// Usage is what a volume holds.
+type Usage struct {
+	Bytes  int64
+	Inodes int64 // files and directories; 0 where they are not counted
+}
+
 // mostNote is how many bytes a note can have: what fits into a tag of LVM's,
 // 1024 characters (lvm(8)), also when it is encoded there.
 const mostNote = 512

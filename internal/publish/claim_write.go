@@ -3,6 +3,7 @@ package publish
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -74,11 +75,22 @@ func PatchClaim(ctx context.Context, core rest.Interface, claim volume.Claim, st
 		return false, err
 	}
 	err = core.Patch(types.JSONPatchType).Namespace(claim.Namespace).Resource(pvcs).Name(claim.Name).Body(body).Do(ctx).Error()
-	// What the API server answers where a step cannot be done: 422, Invalid.
-	if apierrors.IsInvalid(err) || apierrors.IsNotFound(err) {
+	if undone(err) || apierrors.IsNotFound(err) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// undone reports whether the API server has answered that a step cannot be done.
+// An object that it does not take, or that a policy denies, is Invalid as well,
+// but comes with causes.
+func undone(err error) bool {
+	var status apierrors.APIStatus
+	if !apierrors.IsInvalid(err) || !errors.As(err, &status) {
+		return false
+	}
+	d := status.Status().Details
+	return d == nil || len(d.Causes) == 0
 }
 
 // GrowPV writes that a PersistentVolume has more bytes, if it is still the one

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/berth-storage/berth/internal/volume"
 )
@@ -47,9 +48,13 @@ func TestGiveBack(t *testing.T) {
 			t.Errorf("%v: given %v, %v; want neither", refusal, given, err)
 		}
 	}
-	refusal = apierrors.NewForbidden(corev1.Resource(pvcs), "data", io.EOF)
-	if given, err := c.GiveBack(t.Context(), w); given || !apierrors.IsForbidden(err) {
-		t.Errorf("given %v, %v; want the refusal", given, err)
+	denied := apierrors.NewForbidden(corev1.Resource(pvcs), "data", io.EOF) // as an admission policy does
+	denied.ErrStatus.Reason, denied.ErrStatus.Code = metav1.StatusReasonInvalid, http.StatusUnprocessableEntity
+	denied.ErrStatus.Details.Causes = []metav1.StatusCause{{Message: "no"}}
+	for _, refusal = range []*apierrors.StatusError{denied, apierrors.NewForbidden(corev1.Resource(pvcs), "data", io.EOF)} {
+		if given, err := c.GiveBack(t.Context(), w); given || apierrors.ReasonForError(err) != refusal.ErrStatus.Reason {
+			t.Errorf("given %v, %v; want the refusal", given, err)
+		}
 	}
 }
 

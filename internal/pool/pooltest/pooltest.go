@@ -45,6 +45,7 @@ func Run(t *testing.T, newDisk func(t *testing.T) Disk) {
 		{"bad requests leave nothing", (*suite).refused},
 		{"space is promised once", (*suite).once},
 		{"a volume keeps to its size", (*suite).enforced},
+		{"a meter tells what is used", (*suite).metered},
 		{"a volume grows", (*suite).grows},
 		{"a raw device", (*suite).raw},
 		{"removing returns the space", (*suite).removed},

@@ -196,6 +196,24 @@ func (s *Shelf) Volumes(context.Context) ([]pool.Volume, error) {
 	return slices.SortedFunc(maps.Values(s.volumes), func(a, b pool.Volume) int { return strings.Compare(string(a.ID), string(b.ID)) }), nil
 }
 
+// Measure calls use with the name of the directory of a volume of mode
+// Filesystem.
+func (s *Shelf) Measure(id pool.ID, use func(f *host.Folder, name string) (pool.Usage, error)) (pool.Usage, error) {
+	if err := id.Check(); err != nil {
+		return pool.Usage{}, err
+	}
+	s.mu.Lock()
+	v, ok := s.volumes[id]
+	s.mu.Unlock()
+	if !ok {
+		return pool.Usage{}, fmt.Errorf("%w: %s", pool.ErrNotFound, id)
+	}
+	if v.Mode != pool.Filesystem {
+		return pool.Usage{}, fmt.Errorf("%w: %s is a raw device, of which nobody knows what is used", pool.ErrInvalid, id)
+	}
+	return use(s.folder, string(id)+"/"+Data)
+}
+
 // Room is pool.Pool's.
 func (s *Shelf) Room(context.Context) (pool.Room, error) {
 	s.mu.Lock()
