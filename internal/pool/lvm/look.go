@@ -270,8 +270,8 @@ func (p *Pool) metadata(r host.VolumeGroupReport) error {
 		switch {
 		case !lv.ThinPool.Active:
 			return fmt.Errorf("%w: the thin pool %s is not active, so how full it is cannot be seen; activate it (lvchange --activate y)", pool.ErrNoRoom, lv.Name)
-		case left < p.o.Thin.MetadataLowWater:
-			return fmt.Errorf("%w: of the metadata of the thin pool %s %.1f percent are left, less than %g; make them larger (lvextend --poolmetadatasize)", pool.ErrNoRoom, lv.Name, left, p.o.Thin.MetadataLowWater)
+		case left < float64(p.o.Thin.MetadataLowWater):
+			return fmt.Errorf("%w: of the metadata of the thin pool %s %.1f percent are left, less than %d; make them larger (lvextend --poolmetadatasize)", pool.ErrNoRoom, lv.Name, left, p.o.Thin.MetadataLowWater)
 		}
 		return nil
 	}

@@ -60,7 +60,7 @@ type Thin struct {
 	Overprovision float64
 	// MetadataLowWater is how much of its metadata must be left, in percent, for
 	// a new volume to be made: a pool whose metadata are full fails all volumes.
-	MetadataLowWater float64
+	MetadataLowWater int
 }
 
 // A Pool is a pool.Pool.

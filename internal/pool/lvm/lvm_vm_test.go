@@ -184,6 +184,12 @@ func TestVMOthersBytes(t *testing.T) {
 	if got := run(t, "lvs", "--noheadings", "-o", "lv_name", "used"); got != "people" {
 		t.Errorf("left is %q", got)
 	}
+	// What the people do is seen, though nobody says so.
+	run(t, "lvremove", "--quiet", "--yes", "used/people")
+	run(t, "lvcreate", "--quiet", "--type", "striped", "--stripes", "2", "--size", "20m", "--name", "people", "used")
+	if got, err := p.Room(t.Context()); err != nil || got.Free != 38*mib {
+		t.Errorf("the room is %+v (%v)", got, err)
+	}
 }
 
 // killer stands for LVM's tool, and for the agent: it kills the n-th command that
