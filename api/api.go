@@ -76,6 +76,9 @@ const (
 	ReasonTaintNotSet     = "TaintNotSet"
 	ReasonForeignVolume   = "ForeignVolume"
 	ReasonCommanded       = "Commanded"
+	ReasonClaimRefused    = "ClaimRefused"
+	ReasonNotRegistered   = "CSINotRegistered"
+	ReasonPoolUnfit       = "PoolUnfit"
 )
 
 // The environment of a command that erases a volume: a class's own, and
@@ -110,5 +113,6 @@ const (
 // Standard paths on a node.
 const (
 	StateDir   = "/var/lib/berth"
+	KubeletDir = "/var/lib/kubelet"
 	ConfigFile = "/etc/berth/agent.yaml"
 )

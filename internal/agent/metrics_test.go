@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -173,6 +174,11 @@ func TestMetricsAreDocumented(t *testing.T) {
 			_, removal, end := a.wipings.begin(t.Context(), volume.Record{ID: "a directory's, which has no time in the life"})
 			defer end()
 			removal.Set(wipe.Stand{Phase: wipe.PhaseErase})
+			a.pools.open = newFakeDisks("/mnt/pool").open
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			a.pools.set(ctx, []config.Pool{{Name: "fast", Kind: config.PoolBtrfs, Path: "/mnt/pool"}})
+			settle()
 			families, err := a.metrics.registry.Gather()
 			if err != nil {
 				t.Fatal(err)

@@ -21,7 +21,7 @@ const configSubject = "config"
 
 // reload reads the configuration and takes it over when it is good. A bad one
 // is reported, and the one in force stays.
-func (a *Agent) reload(source Source, dirs *dirWatch) {
+func (a *Agent) reload(ctx context.Context, source Source, dirs *dirWatch) {
 	have, synced := a.classes.Names()
 	if !synced {
 		return // the first list of StorageClasses triggers the next look
@@ -30,6 +30,9 @@ func (a *Agent) reload(source Source, dirs *dirWatch) {
 	var missing error
 	if err == nil {
 		missing = cfg.MissingClasses(have, source.String())
+	}
+	if before := a.config(); err == nil && before != nil {
+		err = cfg.MovedPools(before, func(name string) string { return a.inPool(ctx, name) }, source.String())
 	}
 	if !a.standIn {
 		err = errors.Join(err, missing)
@@ -45,13 +48,16 @@ func (a *Agent) reload(source Source, dirs *dirWatch) {
 	} else {
 		a.reports.clear(configSubject)
 	}
+	a.reportLostPools(cfg)
 	if reflect.DeepEqual(a.config(), cfg) {
+		a.pools.check() // should a mount event have been missed
 		return
 	}
 	before := a.current.Swap(cfg)
 	a.metrics.generation.Inc()
 	dirs.set(cfg.Classes)
-	a.log.Info("configuration in force", "source", source.String(), "classes", len(cfg.Classes))
+	a.pools.set(ctx, cfg.Pools)
+	a.log.Info("configuration in force", "source", source.String(), "classes", len(cfg.Classes), "pools", len(cfg.Pools))
 	for _, note := range notes {
 		a.log.Warn(note, "source", source.String())
 	}

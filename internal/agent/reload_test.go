@@ -31,7 +31,7 @@ func TestReload(t *testing.T) {
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			a.reload(config.File{Path: file, AllowedDirs: []string{"/mnt"}}, dirs)
+			a.reload(t.Context(), config.File{Path: file, AllowedDirs: []string{"/mnt"}}, dirs)
 			a.trigger(false)
 			settle()
 			a.reports.mu.Lock()
@@ -100,7 +100,7 @@ func TestStandInGoesOnWithoutAClass(t *testing.T) {
 		if err := os.WriteFile(file, []byte(head+"- {name: fast, hostDir: /mnt/disks}\n- {name: lost, hostDir: /mnt/lost}\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		a.reload(config.File{Path: file}, newDirWatch(a.log, func() {}))
+		a.reload(t.Context(), config.File{Path: file}, newDirWatch(a.log, func() {}))
 		a.trigger(false)
 		settle()
 		wantNames(t, w, "a Available")

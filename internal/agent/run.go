@@ -94,16 +94,29 @@ func Run(ctx context.Context, o Options) error {
 		<-a.old.done // until then a volume may look as if it had no PV
 		client.WatchVolumes(ctx, a.store)
 	})
+	if o.KubeletDir != "" {
+		if err := a.carves(ctx, o, client); err != nil {
+			cancel()
+			a.running.Wait()
+			return err
+		}
+	}
 	a.running.Go(func() { a.keepUntainted(ctx) })
 	a.running.Go(func() { a.keepGoneTaint(ctx) })
 	a.running.Go(func() { client.WatchClasses(ctx, a.classes) })
-	a.watch(ctx, "mounts", disk.WatchMounts, func() { a.trigger(false) })
-	a.watch(ctx, "block devices", disk.WatchBlockDevices, a.devicesChanged)
+	a.watch(ctx, "mounts", disk.WatchMounts, func() {
+		a.trigger(false)
+		a.pools.check()
+	})
+	a.watch(ctx, "block devices", disk.WatchBlockDevices, func() {
+		a.devicesChanged()
+		a.pools.check()
+	})
 	dirs := newDirWatch(a.log, func() { a.trigger(false) })
 	a.watch(ctx, "discovery directories", dirs.run, nil)
 	a.watch(ctx, "configuration", o.Config.Watch, a.configChanged)
 
-	a.loop(ctx, func() { a.reload(o.Config, dirs) })
+	a.loop(ctx, func() { a.reload(ctx, o.Config, dirs) })
 	a.volumes.stop()
 	a.running.Wait()
 	return nil
