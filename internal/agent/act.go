@@ -301,8 +301,9 @@ func (a *Agent) wipeNow(ctx context.Context, id volume.ID, s *situation, r volum
 	if r.Carved == nil {
 		a.metrics.established.begins(id, s)
 	}
-	a.running.Go(func() { a.tellProgress(wiping, r, progress) })
-	a.running.Go(func() { a.tellHang(wiping, r, progress) })
+	told := r // which changes below
+	a.running.Go(func() { a.tellProgress(wiping, told, progress) })
+	a.running.Go(func() { a.tellHang(wiping, told, progress) })
 	result, err := a.erase(wiping, s, &r, progress)
 	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(wiping), errStopped) {
 		return a.stopped(ctx, s, &r)
