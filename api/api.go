@@ -102,6 +102,12 @@ const (
 	ReasonRecoveryFailed = "RecoveryFailed"
 )
 
+// Reason of the event that the controller writes about a claim that has to wait
+// for room.
+const (
+	ReasonNoRoom = "NoRoom"
+)
+
 // Standard paths on a node.
 const (
 	StateDir   = "/var/lib/berth"

@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/berth-storage/berth/internal/publish"
@@ -19,8 +19,8 @@ import (
 // What the expressions do is for the API server to show: TestClusterStolenToken.
 
 // TestPolicies holds each policy to what makes it one that nobody gets around:
-// it is bound, it denies, and its failure denies. And each of Berth's accounts that
-// can write volumes has one.
+// it is bound, it denies, and its failure denies. And each of Berth's accounts has
+// those for volumes and claims, and the agents' with pools that for capacities.
 func TestPolicies(t *testing.T) {
 	rendered := map[string][]byte{}
 	for _, values := range valueFiles(t) {
@@ -53,23 +53,24 @@ func checkPolicies(t *testing.T, objects []metav1.Object) {
 			confined[p.Spec.MatchConditions[0].Expression+" "+r.Resources[0]] = len(r.Operations) == 3
 		}
 	}
+	capacity := len(all[*storagev1.CSIDriver](objects)) > 0
 	for _, b := range all[*rbacv1.ClusterRoleBinding](objects) {
 		for _, role := range all[*rbacv1.ClusterRole](objects) {
-			if role.Name != b.RoleRef.Name || !writes(role.Rules, "persistentvolumes") {
+			if role.Name != b.RoleRef.Name {
 				continue
 			}
 			user := `request.userInfo.username == "system:serviceaccount:` + b.Subjects[0].Namespace + ":" + b.Subjects[0].Name + `"`
-			for _, resource := range []string{"persistentvolumes", "persistentvolumeclaims"} {
+			resources := []string{"persistentvolumes", "persistentvolumeclaims"}
+			if capacity && role.Labels["app.kubernetes.io/component"] == "agent" {
+				resources = append(resources, "csistoragecapacities")
+			}
+			for _, resource := range resources {
 				if !confined[user+" "+resource] {
 					t.Errorf("%s of %s: no policy", resource, b.Subjects[0].Name)
 				}
 			}
 		}
 	}
-}
-
-func writes(rules []rbacv1.PolicyRule, resource string) bool {
-	return strings.Contains(rights(rules)["/"+resource], "delete")
 }
 
 // TestPolicyHashes: for a node with a long name the policy wants the label that

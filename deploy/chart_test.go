@@ -105,14 +105,20 @@ func TestLint(t *testing.T) {
 
 // TestNotes reads what a person sees after helm install.
 func TestNotes(t *testing.T) {
-	out, err := runHelm(t, "install", "berth", "helm/berth", "--namespace", "berth-system", "--dry-run=client")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, notes, _ := bytes.Cut(out, []byte("NOTES:"))
-	for _, want := range []string{"/mnt/disks -> local-disks", "label namespace berth-system pod-security.kubernetes.io/enforce=privileged"} {
-		if !bytes.Contains(notes, []byte(want)) {
-			t.Errorf("the notes lack %q:\n%s", want, notes)
+	const command = "label namespace berth-system pod-security.kubernetes.io/enforce=privileged"
+	for values, words := range map[string][]string{
+		"default": {"/mnt/disks -> local-disks", command},
+		"pools":   {"fast -> fast-now", command},
+	} {
+		out, err := runHelm(t, "install", "berth", "helm/berth", "--namespace", "berth-system", "--dry-run=client", "--values", "testdata/"+values+".values.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, notes, _ := bytes.Cut(out, []byte("NOTES:"))
+		for _, want := range words {
+			if !bytes.Contains(notes, []byte(want)) {
+				t.Errorf("the notes lack %q:\n%s", want, notes)
+			}
 		}
 	}
 }
@@ -160,7 +166,7 @@ func TestRefused(t *testing.T) {
 		{"all links to devices", "classes: [{name: a, hostDir: /dev/disk}]", []string{"hostDir /dev/disk overlaps"}},
 		{"all devices", "classes: [{name: a, hostDir: /dev}]", []string{"hostDir /dev overlaps"}},
 		{"pattern with a slash", "classes: [{" + a + ", namePattern: disks/*}]", []string{"/classes/0/namePattern"}},
-		{"no class", "classes: []", []string{"/classes", "minItems"}},
+		{"no class", "classes: []", []string{"classes, pools", "both are empty"}},
 		{"interval too short", "rescanInterval: 5s", []string{"rescanInterval"}},
 		{"wipe method", "classes: [{" + a + ", wipe: {method: shred}}]", []string{"/classes/0/wipe/method", "'Shred'"}},
 		{"passes of a method without", "classes: [{" + a + ", wipe: {passes: 2}}]", []string{`"a"`, "wipe.passes", "Zero and Shred"}},
@@ -186,24 +192,29 @@ func TestRefused(t *testing.T) {
 		{"node label of Berth's own", "nodeLabels: [berth.storage/node]", []string{"berth.storage/node", "Berth's own"}},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			values := filepath.Join(t.TempDir(), "values.yaml")
-			if err := os.WriteFile(values, []byte(test.values), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			_, err := runHelm(t, "template", "berth", "helm/berth", "--values", values)
-			if err == nil {
-				t.Fatalf("accepted %s", test.values)
-			}
-			for _, want := range test.want {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("the refusal lacks %q: %v", want, err)
-				}
-			}
-		})
+		t.Run(test.name, func(t *testing.T) { checkRefused(t, test.values, test.want...) })
 	}
 	// A chart that is broken altogether would refuse everything above, too.
 	if _, err := runHelm(t, "template", "berth", "helm/berth"); err != nil {
 		t.Error(errors.Unwrap(err))
+	}
+}
+
+// checkRefused gives the chart values that it must not accept, and looks for
+// words in what it says.
+func checkRefused(t *testing.T, text string, words ...string) {
+	t.Helper()
+	values := filepath.Join(t.TempDir(), "values.yaml")
+	if err := os.WriteFile(values, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := runHelm(t, "template", "berth", "helm/berth", "--values", values)
+	if err == nil {
+		t.Fatalf("accepted %s", text)
+	}
+	for _, want := range words {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the refusal lacks %q: %v", want, err)
+		}
 	}
 }

@@ -91,7 +91,7 @@ func TestSystemDirs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list := regexp.MustCompile(`range \$system := list (.*) -}}`).FindSubmatch(data)
+	list := regexp.MustCompile(`{{- list (.*) \| join " " -}}`).FindSubmatch(data)
 	if list == nil {
 		t.Fatal("the template has no list of the system's directories")
 	}

@@ -49,6 +49,7 @@ var kinds = map[string]func() metav1.Object{
 	"v1, Namespace":                                                     func() metav1.Object { return new(corev1.Namespace) },
 	"v1, Service":                                                       func() metav1.Object { return new(corev1.Service) },
 	"v1, ServiceAccount":                                                func() metav1.Object { return new(corev1.ServiceAccount) },
+	"storage.k8s.io/v1, CSIDriver":                                      func() metav1.Object { return new(storagev1.CSIDriver) },
 	"storage.k8s.io/v1, StorageClass":                                   func() metav1.Object { return new(storagev1.StorageClass) },
 	"rbac.authorization.k8s.io/v1, ClusterRole":                         func() metav1.Object { return new(rbacv1.ClusterRole) },
 	"rbac.authorization.k8s.io/v1, ClusterRoleBinding":                  func() metav1.Object { return new(rbacv1.ClusterRoleBinding) },

@@ -1,5 +1,6 @@
 // Package deploy holds what Berth is installed from: the Helm chart, the
-// manifest rendered from it, and the lists of packages and links in the image.
+// manifest rendered from it, and the lists of packages and links in the image;
+// and the files that tell Kubernetes' own storage tests what Berth can do.
 //
 // It does not render, build or install anything. deploy/gen renders the
 // manifest; the cluster for the demo and the tests builds the image and

@@ -10,7 +10,7 @@ import (
 
 func TestPackages(t *testing.T) {
 	packages := Packages()
-	for _, want := range []string{"e2fsprogs", "xfsprogs", "btrfs-progs", "util-linux"} {
+	for _, want := range []string{"e2fsprogs", "xfsprogs", "btrfs-progs", "util-linux", "lvm2", "thin-provisioning-tools"} {
 		if !slices.Contains(packages, want) {
 			t.Errorf("%s is not in image/packages.txt: %q", want, packages)
 		}

@@ -34,12 +34,21 @@ func TestManifests(t *testing.T) {
 			checkPod(t, daemonSet.Spec.Template.Spec)
 			checkRights(t, objects)
 			for _, class := range all[*storagev1.StorageClass](objects) {
-				if class.Provisioner != "kubernetes.io/no-provisioner" || class.VolumeBindingMode == nil ||
-					*class.VolumeBindingMode != storagev1.VolumeBindingWaitForFirstConsumer {
-					t.Errorf("StorageClass %s: provisioner %s, binding %v", class.Name, class.Provisioner, class.VolumeBindingMode)
-				}
+				checkStorageClass(t, class)
 			}
 		})
+	}
+}
+
+// checkStorageClass holds a class to whose volumes it has.
+func checkStorageClass(t *testing.T, class *storagev1.StorageClass) {
+	t.Helper()
+	waits := class.VolumeBindingMode != nil && *class.VolumeBindingMode == storagev1.VolumeBindingWaitForFirstConsumer
+	grows := class.AllowVolumeExpansion != nil && *class.AllowVolumeExpansion
+	carved := class.Provisioner == api.Driver && class.Parameters["pool"] != "" && grows
+	found := class.Provisioner == "kubernetes.io/no-provisioner" && class.Parameters == nil && waits && !grows
+	if !carved && !found {
+		t.Errorf("StorageClass %s is neither for found volumes nor for carved ones: %+v", class.Name, class)
 	}
 }
 
@@ -113,6 +122,9 @@ func checkPod(t *testing.T, pod corev1.PodSpec) {
 		}
 	}
 	for _, dir := range allowedDirs(container.Args) {
+		for _, ok := mounts[dir]; !ok && dir != "/"; _, ok = mounts[dir] {
+			dir = filepath.Dir(dir)
+		}
 		mount, ok := mounts[dir]
 		if !ok || mount.MountPropagation == nil || *mount.MountPropagation != corev1.MountPropagationHostToContainer {
 			t.Errorf("%s is allowed, but mounts in it would not be seen: %v", dir, mount)
@@ -151,16 +163,24 @@ func checkRights(t *testing.T, objects []metav1.Object) {
 	if strings.Contains(file, "startupTaint:") || strings.Contains(file, "whenGone: TaintNode") {
 		want["/nodes"] = "get update"
 	}
+	pools := strings.Contains(file, "pools:")
+	if pools {
+		want["/persistentvolumeclaims"] = "get list patch watch"
+		want["/persistentvolumeclaims/status"] = "patch"
+	}
 	if got := rights(one[*rbacv1.ClusterRole](t, objects).Rules); !maps.Equal(got, want) {
 		t.Errorf("rights of the agent: %v, want %v", got, want)
 	}
-	want = nil
-	if strings.Contains(file, "job: true") {
-		want = map[string]string{"batch/jobs": "create delete get watch"}
+	want = map[string]string{}
+	if pools {
+		want["storage.k8s.io/csistoragecapacities"] = "create delete list patch"
 	}
-	var got map[string]string
+	if strings.Contains(file, "job: true") {
+		want["batch/jobs"] = "create delete get watch"
+	}
+	got := map[string]string{}
 	for _, role := range all[*rbacv1.Role](objects) {
-		got = rights(role.Rules)
+		maps.Copy(got, rights(role.Rules))
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("rights of the agent in its namespace: %v, want %v", got, want)
@@ -177,7 +197,8 @@ func rights(rules []rbacv1.PolicyRule) map[string]string {
 				if len(rule.ResourceNames) > 0 {
 					key += " " + strings.Join(rule.ResourceNames, " ")
 				}
-				got[key] = strings.Join(slices.Sorted(slices.Values(rule.Verbs)), " ")
+				verbs := slices.Sorted(slices.Values(append(strings.Fields(got[key]), rule.Verbs...)))
+				got[key] = strings.Join(slices.Compact(verbs), " ")
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"maps"
 	"os"
 	"regexp"
@@ -17,7 +18,7 @@ import (
 // TestEveryPrivilegeHasAReason holds the lists of docs/security.md to the chart:
 // neither has a privilege that the other lacks.
 func TestEveryPrivilegeHasAReason(t *testing.T) {
-	objects := decode(t, render(t, "testdata/controller.values.yaml"))
+	objects := decode(t, render(t, "testdata/everything.values.yaml"))
 	agent := one[*appsv1.DaemonSet](t, objects).Spec.Template.Spec
 	controller := one[*appsv1.Deployment](t, objects).Spec.Template.Spec
 	page, err := os.ReadFile("../docs/security.md")
@@ -81,13 +82,11 @@ func privileges(t *testing.T, pod corev1.PodSpec) map[string]bool {
 	add("automountServiceAccountToken: true", pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken)
 	add("no seccompProfile", pod.SecurityContext == nil || pod.SecurityContext.SeccompProfile == nil ||
 		pod.SecurityContext.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault)
-	classes := []string{"/mnt/fast", "/mnt/raw"} // of testdata/controller.values.yaml
+	paths := map[string]string{"/mnt/fast": "classes[].hostDir", "/mnt/raw": "classes[].hostDir", "/mnt": "of pools[].path"} // of testdata/everything.values.yaml
 	for _, v := range pod.Volumes {
 		switch {
-		case v.HostPath != nil && slices.Contains(classes, v.HostPath.Path):
-			add("hostPath: classes[].hostDir", true)
 		case v.HostPath != nil:
-			add("hostPath: "+v.HostPath.Path, true)
+			add("hostPath: "+cmp.Or(paths[v.HostPath.Path], v.HostPath.Path), true)
 		case v.ConfigMap == nil:
 			t.Errorf("volume %s is of a kind that this test does not know", v.Name)
 		}

@@ -10,35 +10,46 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
+	"github.com/berth-storage/berth/internal/placement"
 	"github.com/berth-storage/berth/internal/recovery"
 )
 
 // namespaceFile is where a pod finds the namespace of its service account.
 const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
-// controllerCommand cleans up after lost nodes. Its flags are the established
+// controllerCommand cleans up after lost nodes, and places claims. Its flags are the established
 // node clean-up controller's, and more.
 func controllerCommand() *cobra.Command {
 	var o recovery.Options
 	var kubeconfig, endpoint, level string
+	var placing bool
 	cmd := &cobra.Command{
 		Use:   "controller",
-		Short: "Clean up after nodes that are gone",
+		Short: "Clean up after nodes that are gone, and place claims",
 		Long: `Controller deletes the claims that are bound to local volumes of nodes that are
 gone, so that their pods can be placed elsewhere, and the PersistentVolumes of
 such nodes that are Available, or Released with the reclaim policy Delete. It
 does so only for the StorageClasses that are named, and only when the node is
 certain, has no Node object, and its kubelet has given no sign of life.
 
+With --placement it also tells each node's agent of the claims that it is to carve
+volumes for: those of StorageClasses of the provisioner berth.storage.
+
 One of several controllers works at a time, the others stand by. One that loses
 the lease stops at once and ends with status 1, so that its pod is restarted.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if placing {
+				o.Beside = func(kube *rest.Config, metrics prometheus.Registerer) (recovery.Job, error) {
+					return placement.New(placement.Options{Workers: o.Workers, Identity: o.Identity, Log: o.Log}, kube, metrics)
+				}
+			}
 			if err := o.Check(); err != nil {
 				return err
 			}
@@ -60,7 +71,8 @@ the lease stops at once and ends with status 1, so that its pod is restarted.`,
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&o.Classes, "storageclass-names", nil, "names of the StorageClasses whose volumes and claims are cleaned up, with commas between")
-	f.IntVar(&o.Workers, "worker-threads", 10, "how many volumes are worked on at a time")
+	f.BoolVar(&placing, "placement", false, "place claims of StorageClasses of the provisioner berth.storage on nodes")
+	f.IntVar(&o.Workers, "worker-threads", 10, "how many volumes, and how many claims, are worked on at a time")
 	f.DurationVar(&o.Delay, "pvc-deletion-delay", time.Minute, "how long a node has to be gone before claims and volumes on it are deleted")
 	f.DurationVar(&o.StaleInterval, "stale-pv-discovery-interval", 10*time.Second, "how often the volumes of lost nodes are looked at, besides at every change of them")
 	f.DurationVar(&o.Resync, "resync", 10*time.Minute, "how often all volumes are looked at; 0 for never")

@@ -148,12 +148,12 @@ func (a *Agent) forgetUnknown(known volume.Record) error {
 	return a.keep(r)
 }
 
-// misplaced says why a PV with an identity is not obeyed, "" when it is: it must
-// point into its class's directory, unless the journal knows it, from before the
+// misplaced says why a PV with an identity is not obeyed, "" when it is: a found
+// volume's must point into its class's directory, unless the journal knows it, from before the
 // class got another directory.
 func (a *Agent) misplaced(pv volume.PV) string {
 	class, managed := a.class(pv.Class)
-	if _, known := a.byPV.Load(pv.UID); known || !managed || path.Dir(pv.Path) == class.HostDir && path.Clean(pv.Path) == pv.Path {
+	if _, known := a.byPV.Load(pv.UID); known || !managed || pv.Handle != "" || path.Dir(pv.Path) == class.HostDir && path.Clean(pv.Path) == pv.Path {
 		return ""
 	}
 	return fmt.Sprintf("its path %q is not one in %s, the directory of class %s", pv.Path, class.HostDir, class.Name)

@@ -18,11 +18,18 @@ var accessModes = []accessMode{
 	csi.VolumeCapability_AccessMode_SINGLE_NODE_SINGLE_WRITER, csi.VolumeCapability_AccessMode_SINGLE_NODE_MULTI_WRITER,
 }
 
-// modeOf is the volume mode that capabilities ask for. An error is
-// InvalidArgument and names what is allowed.
-func modeOf(p pool.Pool, capabilities ...*csi.VolumeCapability) (mode pool.Mode, err error) {
+// A wish is what capabilities ask a volume to be.
+type wish struct {
+	mode   pool.Mode
+	fsType string // "" for whatever it has
+}
+
+// wishOf is what capabilities ask for, with a filesystem for a device that is
+// asked for without one; where that is "", its mount options are not looked at.
+// An error is InvalidArgument and names what is allowed.
+func wishOf(p pool.Pool, fsType string, capabilities ...*csi.VolumeCapability) (w wish, err error) {
 	if len(capabilities) == 0 || capabilities[0] == nil {
-		return "", refuse(codes.InvalidArgument, "the request has no volume capability")
+		return w, refuse(codes.InvalidArgument, "the request has no volume capability")
 	}
 	for _, c := range capabilities {
 		m := pool.Filesystem
@@ -30,20 +37,33 @@ func modeOf(p pool.Pool, capabilities ...*csi.VolumeCapability) (mode pool.Mode,
 		case c.GetBlock() != nil:
 			m = pool.Block
 		case c.GetMount() == nil:
-			return "", refuse(codes.InvalidArgument, "a volume capability has no access type; allowed: mount, block")
+			return w, refuse(codes.InvalidArgument, "a volume capability has no access type; allowed: mount, block")
 		}
-		if mode != "" && m != mode {
-			return "", refuse(codes.InvalidArgument, "a volume cannot be both a filesystem and a block device; ask for two volumes")
+		if w.mode != "" && m != w.mode {
+			return w, refuse(codes.InvalidArgument, "a volume cannot be both a filesystem and a block device; ask for two volumes")
 		}
-		mode = m
+		w.mode = m
 		if err := checkAccess(c.GetAccessMode().GetMode()); err != nil {
-			return "", err
+			return w, err
 		}
-		if err := checkMount(p, c.GetMount()); err != nil {
-			return "", err
+		if other := c.GetMount().GetFsType(); other != "" && w.fsType != "" && other != w.fsType {
+			return w, refuse(codes.InvalidArgument, "a volume cannot have both the filesystem %q and %q; ask for two volumes", w.fsType, other)
+		} else if other != "" {
+			w.fsType = other
 		}
 	}
-	return mode, nil
+	if w.mode == pool.Block {
+		return w, nil
+	}
+	if w.fsType == "" && p.Features().Device {
+		w.fsType = fsType
+	}
+	for _, c := range capabilities {
+		if err := checkMount(p, w.fsType, c.GetMount().GetMountFlags()); err != nil {
+			return w, err
+		}
+	}
+	return w, nil
 }
 
 func checkAccess(mode accessMode) error {
@@ -58,13 +78,19 @@ func checkAccess(mode accessMode) error {
 }
 
 // checkMount looks at the filesystem and the mount options that are asked for.
-func checkMount(p pool.Pool, m *csi.VolumeCapability_MountVolume) error {
-	if m == nil || p.Features().Device {
+func checkMount(p pool.Pool, fsType string, options []string) error {
+	switch {
+	case !p.Features().Device && fsType != "":
+		return refuse(codes.InvalidArgument, "the filesystem %q cannot be made in a pool of directories, whose filesystem is there already; leave csi.storage.k8s.io/fstype out", fsType)
+	case !p.Features().Device:
+		_, err := host.ParseMountOptions("", options)
+		return err
+	case fsType == "":
 		return nil
 	}
-	if m.GetFsType() != "" {
-		return refuse(codes.InvalidArgument, "the filesystem %q cannot be made in a pool of directories, whose filesystem is there already; leave csi.storage.k8s.io/fstype out", m.GetFsType())
+	if _, err := host.MinFilesystem(fsType); err != nil {
+		return err
 	}
-	_, err := host.BindFlags(m.GetMountFlags())
+	_, err := host.ParseMountOptions(fsType, options)
 	return err
 }

@@ -2,32 +2,29 @@ package csi
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/berth-storage/berth/internal/host"
 	"github.com/berth-storage/berth/internal/pool"
+	"github.com/berth-storage/berth/internal/publish"
 )
-
-// ParamPool is the StorageClass parameter that names the pool. It is not
-// needed where a node has one pool.
-const ParamPool = "pool"
-
-// defaultBytes is the size of a volume for which none is asked: 1 GiB.
-const defaultBytes = 1 << 30
 
 // topologyKey is where volumes say which node they are on.
 func (s *Server) topologyKey() string { return s.Driver + "/node" }
 
+// topologyValue is what the label of the node's volumes and claims says, too.
+func (s *Server) topologyValue() string { return publish.NodeLabelValue(s.Node) }
+
 func (s *Server) topology() *csi.Topology {
-	return &csi.Topology{Segments: map[string]string{s.topologyKey(): s.Node}}
+	return &csi.Topology{Segments: map[string]string{s.topologyKey(): s.topologyValue()}}
 }
 
 // ControllerGetCapabilities is CSI's.
@@ -43,172 +40,50 @@ func (s *Server) ControllerGetCapabilities(context.Context, *csi.ControllerGetCa
 	return &csi.ControllerGetCapabilitiesResponse{Capabilities: all}, nil
 }
 
-// choose finds the pool that parameters name.
-func (s *Server) choose(parameters map[string]string) (string, pool.Pool, error) {
-	for _, key := range slices.Sorted(maps.Keys(parameters)) {
-		// Provisioners add their own with this prefix.
-		if key != ParamPool && !strings.HasPrefix(key, "csi.storage.k8s.io/") {
-			return "", nil, refuse(codes.InvalidArgument, "the StorageClass has the parameter %q; allowed: %s", key, ParamPool)
-		}
-	}
-	name, given := parameters[ParamPool]
-	if names := s.Pools.Names(); !given && len(names) == 1 {
-		name = names[0]
-	} else if !given {
-		return "", nil, refuse(codes.InvalidArgument, "the StorageClass does not say which pool (parameter %q); node %s has: %s", ParamPool, s.Node, s.names())
-	}
-	p, ok := s.Pools.Get(name)
-	if !ok {
-		return "", nil, refuse(codes.InvalidArgument, "node %s has no pool %q; it has: %s", s.Node, name, s.names())
-	}
-	return name, p, nil
-}
-
-// CreateVolume is CSI's.
-func (s *Server) CreateVolume(ctx context.Context, r *csi.CreateVolumeRequest) (*csi.CreateVolumeResponse, error) {
-	if r.GetName() == "" {
-		return nil, refuse(codes.InvalidArgument, "the request has no name for the volume")
-	}
-	if r.GetVolumeContentSource() != nil {
-		return nil, refuse(codes.InvalidArgument, "a volume is always made empty: there are no snapshots or clones")
-	}
-	if err := s.here(r.GetAccessibilityRequirements()); err != nil {
-		return nil, err
-	}
-	name, p, err := s.choose(r.GetParameters())
-	if err != nil {
-		return nil, err
-	}
-	mode, err := modeOf(p, r.GetVolumeCapabilities()...)
-	if err != nil {
-		return nil, err
-	}
-	bytes, limit, err := sizes(r.GetCapacityRange())
-	if err != nil {
-		return nil, err
-	}
-	h := s.handle(name, idOf(r.GetName()))
-	done, err := s.alone(h.String())
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	v, err := s.carve(ctx, p, pool.Spec{ID: h.id, Bytes: bytes, Mode: mode}, limit)
-	if err != nil {
-		return nil, err
-	}
-	return &csi.CreateVolumeResponse{Volume: &csi.Volume{
-		VolumeId: h.String(), CapacityBytes: v.Bytes, AccessibleTopology: []*csi.Topology{s.topology()},
-		VolumeContext: map[string]string{ParamPool: name},
-	}}, nil
-}
-
-// carve makes a volume, or finds one that an earlier request of the same name
-// has made and that fits this one.
-func (s *Server) carve(ctx context.Context, p pool.Pool, spec pool.Spec, limit int64) (pool.Volume, error) {
-	all, err := p.Volumes(ctx)
-	if err != nil {
-		return pool.Volume{}, err
-	}
-	for _, v := range all {
-		if v.ID != spec.ID {
-			continue
-		}
-		if v.Mode != spec.Mode || v.Bytes < spec.Bytes || limit > 0 && v.Bytes > limit {
-			return v, refuse(codes.AlreadyExists, "there is a volume of that name, %s of %d bytes, which does not fit: asked for is %s of %s", v.Mode, v.Bytes, spec.Mode, between(spec.Bytes, limit))
-		}
-		return v, nil
-	}
-	v, err := p.Carve(ctx, spec)
-	if err == nil && limit > 0 && v.Bytes > limit {
-		err = refuse(codes.OutOfRange, "the smallest volume that holds %d bytes has %d, and the limit is %d; raise the limit", spec.Bytes, v.Bytes, limit)
-		if removeErr := p.Remove(ctx, v.ID); removeErr != nil {
-			return v, fmt.Errorf("%w; removing it: %w", err, removeErr)
-		}
-	}
-	return v, err
-}
-
-func between(bytes, limit int64) string {
-	if limit > 0 {
-		return fmt.Sprintf("%d to %d bytes", bytes, limit)
-	}
-	return fmt.Sprintf("%d bytes", bytes)
-}
-
-// sizes reads a capacity range; a limit of 0 is none.
-func sizes(r *csi.CapacityRange) (bytes, limit int64, err error) {
-	bytes, limit = r.GetRequiredBytes(), r.GetLimitBytes()
-	switch {
-	case bytes < 0 || limit < 0:
-		return 0, 0, refuse(codes.InvalidArgument, "a size of %d bytes, with a limit of %d; allowed: 0 and more", bytes, limit)
-	case limit > 0 && bytes > limit:
-		return 0, 0, refuse(codes.InvalidArgument, "%d bytes are required, which is over the limit of %d", bytes, limit)
-	case bytes == 0 && limit > 0:
-		bytes = min(limit, defaultBytes)
-	case bytes == 0:
-		bytes = defaultBytes
-	}
-	return bytes, limit, nil
-}
-
-// here is an error unless a volume on this node is what is asked for.
-func (s *Server) here(r *csi.TopologyRequirement) error {
-	if len(r.GetRequisite()) == 0 {
-		return nil
-	}
-	for _, t := range r.GetRequisite() {
-		if node, ok := t.GetSegments()[s.topologyKey()]; !ok || node == s.Node {
-			return nil
-		}
-	}
-	return refuse(codes.ResourceExhausted, "volumes can be made on node %s only, which is none of those that are asked for", s.Node)
-}
-
 // DeleteVolume is CSI's.
 func (s *Server) DeleteVolume(ctx context.Context, r *csi.DeleteVolumeRequest) (*csi.DeleteVolumeResponse, error) {
 	h, p, err := s.find(r.GetVolumeId())
-	switch {
-	case r.GetVolumeId() == "":
-		return nil, err
-	case err != nil && h.id.Check() == nil && (h.node != nodeHash(s.Node) || p == nil):
+	if err != nil {
+		_, malformed := pool.ParseHandle(r.GetVolumeId())
+		switch {
+		case r.GetVolumeId() == "":
+			return nil, err
+		case malformed != nil:
+			return &csi.DeleteVolumeResponse{}, nil // no driver made it
+		}
 		// It may be there, where this node cannot see it.
-		return nil, refuse(codes.FailedPrecondition, "%v", err)
-	case err != nil:
-		return &csi.DeleteVolumeResponse{}, nil // no driver made it
+		return nil, refuse(codes.FailedPrecondition, "%s", status.Convert(err).Message())
 	}
 	done, err := s.alone(h.String())
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	if err := unused(ctx, p, h.id); err != nil {
+	if err := unused(ctx, p, h.ID); err != nil {
 		return nil, err
 	}
-	if err := p.Close(ctx, h.id); err != nil {
-		return nil, err
-	}
-	return &csi.DeleteVolumeResponse{}, p.Remove(ctx, h.id)
+	return &csi.DeleteVolumeResponse{}, s.Keeper.Delete(ctx, h.Pool, h.ID)
 }
 
-// unused is an error while a volume is mounted.
+// unused closes a volume, which is an error while it is mounted, or while its
+// device is to be seen by a pod that may open it at any time: the device's number
+// may be another volume's then.
 func unused(ctx context.Context, p pool.Pool, id pool.ID) error {
-	all, err := p.Volumes(ctx)
+	at, err := p.Open(ctx, id)
+	if errors.Is(err, pool.ErrNotFound) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(all, func(v pool.Volume) bool { return v.ID == id && v.Mode == pool.Filesystem }) {
-		return nil // a device that is in use is refused by Close
-	}
-	at, err := p.Open(ctx, id)
-	if err != nil || at.Dir == "" {
-		return err
-	}
-	mounts, err := host.MountsOf(at.Dir)
+	mounts, err := host.MountsOf(at.Dir + at.Device) // one of the two is ""
 	if err == nil && len(mounts) > 0 {
 		err = refuse(codes.FailedPrecondition, "the volume is mounted at %s; unmount it first", strings.Join(mounts, ", "))
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return p.Close(ctx, id)
 }
 
 // ControllerExpandVolume is CSI's.
@@ -217,14 +92,14 @@ func (s *Server) ControllerExpandVolume(ctx context.Context, r *csi.ControllerEx
 	if err != nil {
 		return nil, err
 	}
-	v, err := s.grow(ctx, h, p, r.GetCapacityRange())
+	v, err := s.grow(ctx, h, r.GetCapacityRange())
 	if err != nil {
 		return nil, err
 	}
 	return &csi.ControllerExpandVolumeResponse{CapacityBytes: v.Bytes, NodeExpansionRequired: v.Mode == pool.Filesystem && p.Features().Device}, nil
 }
 
-func (s *Server) grow(ctx context.Context, h handle, p pool.Pool, r *csi.CapacityRange) (pool.Volume, error) {
+func (s *Server) grow(ctx context.Context, h pool.Handle, r *csi.CapacityRange) (pool.Volume, error) {
 	if r == nil {
 		return pool.Volume{}, refuse(codes.InvalidArgument, "the request does not say how large the volume is to be")
 	}
@@ -237,7 +112,7 @@ func (s *Server) grow(ctx context.Context, h handle, p pool.Pool, r *csi.Capacit
 		return pool.Volume{}, err
 	}
 	defer done()
-	v, err := p.Grow(ctx, h.id, bytes)
+	v, err := s.Keeper.Grow(ctx, h.Pool, h.ID, bytes)
 	if err == nil && limit > 0 && v.Bytes > limit {
 		err = refuse(codes.OutOfRange, "the volume has %d bytes, which is over the limit of %d; a volume never shrinks", v.Bytes, limit)
 	}
@@ -251,11 +126,11 @@ func (s *Server) GetCapacity(ctx context.Context, r *csi.GetCapacityRequest) (*c
 		return nil, err
 	}
 	if len(r.GetVolumeCapabilities()) > 0 {
-		if _, err := modeOf(p, r.GetVolumeCapabilities()...); err != nil {
+		if _, err := wishOf(p, host.DefaultFilesystem, r.GetVolumeCapabilities()...); err != nil {
 			return nil, err
 		}
 	}
-	if node, ok := r.GetAccessibleTopology().GetSegments()[s.topologyKey()]; ok && node != s.Node {
+	if node, ok := r.GetAccessibleTopology().GetSegments()[s.topologyKey()]; ok && node != s.topologyValue() {
 		return &csi.GetCapacityResponse{}, nil // nothing of it is here
 	}
 	room, err := p.Room(ctx)
@@ -274,16 +149,16 @@ func (s *Server) ValidateVolumeCapabilities(ctx context.Context, r *csi.Validate
 	if len(r.GetVolumeCapabilities()) == 0 {
 		return nil, refuse(codes.InvalidArgument, "the request has no volume capability")
 	}
-	v, err := volumeOf(ctx, p, h.id)
+	v, err := volumeOf(ctx, p, h.ID)
 	if err != nil {
 		return nil, err
 	}
-	mode, err := modeOf(p, r.GetVolumeCapabilities()...)
-	if err == nil && mode != v.Mode {
-		err = refuse(codes.InvalidArgument, "the volume is %s, not %s", v.Mode, mode)
+	w, err := wishOf(p, "", r.GetVolumeCapabilities()...)
+	if err == nil && w.mode != v.Mode {
+		err = refuse(codes.InvalidArgument, "the volume is %s, not %s", v.Mode, w.mode)
 	}
 	if err != nil {
-		return &csi.ValidateVolumeCapabilitiesResponse{Message: err.Error()}, nil
+		return &csi.ValidateVolumeCapabilitiesResponse{Message: status.Convert(withCode(err)).Message()}, nil
 	}
 	return &csi.ValidateVolumeCapabilitiesResponse{Confirmed: &csi.ValidateVolumeCapabilitiesResponse_Confirmed{
 		VolumeContext: r.GetVolumeContext(), VolumeCapabilities: r.GetVolumeCapabilities(), Parameters: r.GetParameters(),
@@ -317,7 +192,7 @@ func (s *Server) ListVolumes(ctx context.Context, r *csi.ListVolumesRequest) (*c
 		}
 		for _, v := range all {
 			entries = append(entries, &csi.ListVolumesResponse_Entry{Volume: &csi.Volume{
-				VolumeId: s.handle(name, v.ID).String(), CapacityBytes: v.Bytes, AccessibleTopology: []*csi.Topology{s.topology()},
+				VolumeId: pool.HandleOf(s.Node, name, v.ID).String(), CapacityBytes: v.Bytes, AccessibleTopology: []*csi.Topology{s.topology()},
 			}})
 		}
 	}

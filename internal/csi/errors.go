@@ -27,16 +27,18 @@ func withCode(err error) error {
 	switch {
 	case errors.Is(err, pool.ErrInvalid):
 		code = codes.InvalidArgument
-	case errors.Is(err, host.ErrMountOption):
+	case errors.Is(err, host.ErrMountOption), errors.Is(err, host.ErrFilesystem):
 		code = codes.InvalidArgument
 	case errors.Is(err, pool.ErrNoRoom):
 		code, hint = codes.ResourceExhausted, "; ask for less, free space, or choose another node"
-	case errors.Is(err, pool.ErrDiffers):
+	case errors.Is(err, pool.ErrDiffers), errors.Is(err, host.ErrMounted):
 		code = codes.AlreadyExists
 	case errors.Is(err, pool.ErrNotFound):
 		code = codes.NotFound
 	case errors.Is(err, pool.ErrBusy), errors.Is(err, host.ErrBusy):
 		code, hint = codes.FailedPrecondition, "; end what uses it first"
+	case errors.Is(err, ErrHeld), errors.Is(err, pool.ErrUnfit), errors.Is(err, host.ErrNotMounted):
+		code = codes.FailedPrecondition
 	case errors.Is(err, context.Canceled):
 		code = codes.Canceled
 	case errors.Is(err, context.DeadlineExceeded):

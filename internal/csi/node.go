@@ -9,16 +9,22 @@ import (
 	"path/filepath"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
-	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 
 	"github.com/berth-storage/berth/internal/host"
 	"github.com/berth-storage/berth/internal/pool"
 )
 
+// longestNodeID is what a CSINode object takes, in bytes.
+const longestNodeID = 192
+
 // NodeGetInfo is CSI's.
 func (s *Server) NodeGetInfo(context.Context, *csi.NodeGetInfoRequest) (*csi.NodeGetInfoResponse, error) {
-	return &csi.NodeGetInfoResponse{NodeId: s.Node, AccessibleTopology: s.topology()}, nil
+	id := s.Node
+	if len(id) > longestNodeID {
+		id = s.topologyValue()
+	}
+	return &csi.NodeGetInfoResponse{NodeId: id, AccessibleTopology: s.topology()}, nil
 }
 
 // NodeGetCapabilities is CSI's.
@@ -33,6 +39,14 @@ func (s *Server) NodeGetCapabilities(context.Context, *csi.NodeGetCapabilitiesRe
 	return &csi.NodeGetCapabilitiesResponse{Capabilities: all}, nil
 }
 
+// parent is an error unless a path's directory is there.
+func parent(what, path string) error {
+	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
+		return refuse(codes.FailedPrecondition, "the %s %s is in a directory that is not there; make it first", what, path)
+	}
+	return nil
+}
+
 // absolute is an error unless a request's path is one that can be used.
 func absolute(what, path string) error {
 	if path == "" || !filepath.IsAbs(path) || filepath.Clean(path) != path {
@@ -41,73 +55,66 @@ func absolute(what, path string) error {
 	return nil
 }
 
-// use finds the volume that a request is about, and opens it for the request
-// alone, until done is called.
-func (s *Server) use(ctx context.Context, text string, c *csi.VolumeCapability) (v pool.Volume, at pool.Place, done func(), err error) {
-	h, p, err := s.find(text)
-	if err != nil {
-		return v, at, nil, err
-	}
-	mode, err := modeOf(p, c)
-	if err != nil {
-		return v, at, nil, err
-	}
-	if done, err = s.alone(h.String()); err != nil {
-		return v, at, nil, err
-	}
-	if v, err = volumeOf(ctx, p, h.id); err == nil && v.Mode != mode {
-		err = refuse(codes.InvalidArgument, "volume %s is %s, not %s", text, v.Mode, mode)
-	}
-	if err == nil {
-		at, err = p.Open(ctx, h.id)
-	}
-	if err != nil {
-		done()
-	}
-	return v, at, done, err
-}
-
 // NodeStageVolume is CSI's. A raw device needs no more than to be open.
 func (s *Server) NodeStageVolume(ctx context.Context, r *csi.NodeStageVolumeRequest) (*csi.NodeStageVolumeResponse, error) {
-	if err := absolute("staging path", r.GetStagingTargetPath()); err != nil {
+	staging := r.GetStagingTargetPath()
+	if err := absolute("staging path", staging); err != nil {
 		return nil, err
 	}
-	v, at, done, err := s.use(ctx, r.GetVolumeId(), r.GetVolumeCapability())
+	if err := parent("staging path", staging); err != nil {
+		return nil, err
+	}
+	u, done, err := s.use(ctx, r.GetVolumeId(), r.GetVolumeCapability())
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	if v.Mode == pool.Block {
-		return &csi.NodeStageVolumeResponse{}, nil
+	switch {
+	case u.v.Mode == pool.Block:
+	case u.at.Device == "":
+		err = host.Bind(u.at.Dir, staging, u.options)
+	default:
+		if err = host.MountFilesystem(u.at.Device, staging, u.fsType, u.options); err != nil {
+			err = errors.Join(err, u.release(ctx))
+		}
 	}
-	if _, err := os.Stat(filepath.Dir(r.GetStagingTargetPath())); errors.Is(err, fs.ErrNotExist) {
-		return nil, refuse(codes.FailedPrecondition, "the staging path %s is in a directory that is not there; make it first", r.GetStagingTargetPath())
-	}
-	flags, err := host.BindFlags(r.GetVolumeCapability().GetMount().GetMountFlags())
-	if err != nil {
-		return nil, err
-	}
-	return &csi.NodeStageVolumeResponse{}, host.Bind(at.Dir, r.GetStagingTargetPath(), flags)
+	return &csi.NodeStageVolumeResponse{}, err
 }
 
 // NodeUnstageVolume is CSI's.
 func (s *Server) NodeUnstageVolume(ctx context.Context, r *csi.NodeUnstageVolumeRequest) (*csi.NodeUnstageVolumeResponse, error) {
-	if err := absolute("staging path", r.GetStagingTargetPath()); err != nil {
-		return nil, err
-	}
-	h, p, err := s.find(r.GetVolumeId())
-	if err != nil {
-		return nil, err
-	}
-	done, err := s.alone(h.String())
+	h, done, err := s.unmount(r.GetVolumeId(), "staging path", r.GetStagingTargetPath())
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	if err := host.Unmount(r.GetStagingTargetPath()); err != nil {
-		return nil, err
+	p, ok := s.Pools.Get(h.Pool)
+	if !ok {
+		return &csi.NodeUnstageVolumeResponse{}, nil
 	}
-	return &csi.NodeUnstageVolumeResponse{}, p.Close(ctx, h.id)
+	if v, err := volumeOf(ctx, p, h.ID); err == nil && v.Mode == pool.Block {
+		return &csi.NodeUnstageVolumeResponse{}, unused(ctx, p, h.ID)
+	}
+	return &csi.NodeUnstageVolumeResponse{}, p.Close(ctx, h.ID)
+}
+
+// unmount takes a volume's mount away. It does not need the pool, which may be
+// broken or gone while a pod is to end.
+func (s *Server) unmount(text, what, path string) (h pool.Handle, done func(), err error) {
+	if err := absolute(what, path); err != nil {
+		return h, nil, err
+	}
+	if h, _, err = s.find(text); err != nil && !(h.ID.Check() == nil && h.On(s.Node)) {
+		return h, nil, err
+	}
+	if done, err = s.alone(h.String()); err != nil {
+		return h, nil, err
+	}
+	if err := host.Unmount(path); err != nil {
+		done()
+		return h, nil, err
+	}
+	return h, done, nil
 }
 
 // NodePublishVolume is CSI's. What is staged is looked at again: a pod never
@@ -125,23 +132,23 @@ func (s *Server) NodePublishVolume(ctx context.Context, r *csi.NodePublishVolume
 	if err := absolute("staging path", r.GetStagingTargetPath()); err != nil {
 		return nil, err
 	}
-	v, at, done, err := s.use(ctx, r.GetVolumeId(), r.GetVolumeCapability())
+	if err := parent("target path", r.GetTargetPath()); err != nil {
+		return nil, err
+	}
+	u, done, err := s.use(ctx, r.GetVolumeId(), r.GetVolumeCapability())
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	flags, err := host.BindFlags(r.GetVolumeCapability().GetMount().GetMountFlags())
-	if err != nil {
-		return nil, err
-	}
+	options := u.options.OfMount() // the filesystem has the others since it was staged
 	if r.GetReadonly() {
-		flags |= unix.MS_RDONLY
+		options = options.ForReading()
 	}
-	source := at.Device
-	if v.Mode == pool.Filesystem {
+	source := u.at.Device
+	if u.v.Mode == pool.Filesystem {
 		source = r.GetStagingTargetPath()
-		if err := same(at.Dir, source); err != nil {
-			return nil, err
+		if err := u.staged(source); err != nil {
+			return nil, errors.Join(err, u.release(ctx))
 		}
 	}
 	if r.GetVolumeCapability().GetAccessMode().GetMode() == csi.VolumeCapability_AccessMode_SINGLE_NODE_SINGLE_WRITER {
@@ -149,7 +156,7 @@ func (s *Server) NodePublishVolume(ctx context.Context, r *csi.NodePublishVolume
 			return nil, err
 		}
 	}
-	return &csi.NodePublishVolumeResponse{}, host.Bind(source, r.GetTargetPath(), flags)
+	return &csi.NodePublishVolumeResponse{}, host.Bind(source, r.GetTargetPath(), options)
 }
 
 // only is an error when a volume is mounted anywhere but where it is staged and
@@ -167,91 +174,39 @@ func only(source, staging, target string) error {
 	return nil
 }
 
-// same is an error unless a volume is what is mounted at a staging path.
-func same(dir, staging string) error {
+// staged is an error unless the volume is what is mounted at a staging path.
+func (u use) staged(staging string) error {
+	var err error
+	if u.at.Device != "" {
+		err = host.MountedFrom(u.at.Device, staging)
+	} else if err = same(u.at.Dir, staging); err == nil {
+		return nil
+	}
+	if err != nil {
+		return refuse(codes.FailedPrecondition, "the volume is not what is at the staging path %s; stage it there first: %v", staging, err)
+	}
+	return nil
+}
+
+// same is an error unless a path is that of a directory.
+func same(dir, path string) error {
 	want, err := os.Stat(dir)
 	if err != nil {
 		return fmt.Errorf("looking at the volume: %w", err)
 	}
-	got, err := os.Stat(staging)
-	if err != nil || !os.SameFile(want, got) {
-		return refuse(codes.FailedPrecondition, "the volume is not what is at the staging path %s; stage it there first", staging)
+	got, err := os.Stat(path)
+	if err == nil && !os.SameFile(want, got) {
+		err = host.ErrNotMounted
 	}
-	return nil
+	return err
 }
 
 // NodeUnpublishVolume is CSI's.
 func (s *Server) NodeUnpublishVolume(_ context.Context, r *csi.NodeUnpublishVolumeRequest) (*csi.NodeUnpublishVolumeResponse, error) {
-	if err := absolute("target path", r.GetTargetPath()); err != nil {
-		return nil, err
-	}
-	h, _, err := s.find(r.GetVolumeId())
+	_, done, err := s.unmount(r.GetVolumeId(), "target path", r.GetTargetPath())
 	if err != nil {
 		return nil, err
 	}
-	done, err := s.alone(h.String())
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	return &csi.NodeUnpublishVolumeResponse{}, host.Unmount(r.GetTargetPath())
-}
-
-// NodeExpandVolume is CSI's. A directory and a device have grown with the
-// volume already.
-func (s *Server) NodeExpandVolume(ctx context.Context, r *csi.NodeExpandVolumeRequest) (*csi.NodeExpandVolumeResponse, error) {
-	if r.GetVolumePath() == "" {
-		return nil, refuse(codes.InvalidArgument, "the request has no volume path")
-	}
-	h, p, err := s.find(r.GetVolumeId())
-	if err != nil {
-		return nil, err
-	}
-	if err := mountedAt(r.GetVolumePath()); err != nil {
-		return nil, err
-	}
-	if r.GetCapacityRange() == nil {
-		v, err := volumeOf(ctx, p, h.id)
-		return &csi.NodeExpandVolumeResponse{CapacityBytes: v.Bytes}, err
-	}
-	v, err := s.grow(ctx, h, p, r.GetCapacityRange())
-	return &csi.NodeExpandVolumeResponse{CapacityBytes: v.Bytes}, err
-}
-
-func mountedAt(path string) error {
-	if _, err := os.Lstat(path); err != nil {
-		return refuse(codes.NotFound, "nothing is at the volume path %s", path)
-	}
-	return nil
-}
-
-// NodeGetVolumeStats is CSI's.
-func (s *Server) NodeGetVolumeStats(ctx context.Context, r *csi.NodeGetVolumeStatsRequest) (*csi.NodeGetVolumeStatsResponse, error) {
-	if r.GetVolumePath() == "" {
-		return nil, refuse(codes.InvalidArgument, "the request has no volume path")
-	}
-	h, p, err := s.find(r.GetVolumeId())
-	if err != nil {
-		return nil, err
-	}
-	v, err := volumeOf(ctx, p, h.id)
-	if err != nil {
-		return nil, err
-	}
-	if err := mountedAt(r.GetVolumePath()); err != nil {
-		return nil, err
-	}
-	total := &csi.VolumeUsage{Unit: csi.VolumeUsage_BYTES, Total: v.Bytes}
-	if v.Mode == pool.Block {
-		return &csi.NodeGetVolumeStatsResponse{Usage: []*csi.VolumeUsage{total}}, nil
-	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(r.GetVolumePath(), &st); err != nil {
-		return nil, fmt.Errorf("measuring %s: %w", r.GetVolumePath(), err)
-	}
-	total.Available = int64(st.Bavail) * st.Bsize
-	total.Used = total.Total - total.Available
-	return &csi.NodeGetVolumeStatsResponse{Usage: []*csi.VolumeUsage{
-		total, {Unit: csi.VolumeUsage_INODES, Total: int64(st.Files), Available: int64(st.Ffree), Used: int64(st.Files - st.Ffree)},
-	}}, nil
+	done()
+	return &csi.NodeUnpublishVolumeResponse{}, nil
 }

@@ -2,12 +2,7 @@ package csi
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
 	"log/slog"
-	"net"
-	"os"
 	"sync"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -36,34 +31,14 @@ type Server struct {
 	Version string
 	Node    string // the name of the Node object
 	Pools   Pools
+	Keeper  Keeper
 	Log     *slog.Logger
+	// Registered, if not nil, is called with what the kubelet says each time
+	// that it has tried to register the driver: nil where it has. After an error
+	// it tries again by itself.
+	Registered func(error)
 
 	busy sync.Map // volume handles that a request is at work on
-}
-
-// Serve serves on a unix socket at path, mode 0600, until ctx ends. A socket
-// that is there from an earlier process is replaced.
-func (s *Server) Serve(ctx context.Context, path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("serving CSI: %w", err)
-	}
-	listener, err := net.Listen("unix", path)
-	if err != nil {
-		return fmt.Errorf("serving CSI: %w", err)
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return errors.Join(fmt.Errorf("serving CSI: %w", err), listener.Close())
-	}
-	server := grpc.NewServer(grpc.UnaryInterceptor(s.intercept))
-	csi.RegisterIdentityServer(server, s)
-	csi.RegisterControllerServer(server, s)
-	csi.RegisterNodeServer(server, s)
-	stop := context.AfterFunc(ctx, server.GracefulStop)
-	defer stop()
-	if err := server.Serve(listener); err != nil {
-		return fmt.Errorf("serving CSI: %w", err)
-	}
-	return nil
 }
 
 // intercept gives each error its code, and logs those that are not the

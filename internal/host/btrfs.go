@@ -32,6 +32,9 @@ type Subvolume uint64
 // one level over the kernel's own, which is the subvolume's alone.
 func (s Subvolume) group() uint64 { return 1<<48 | uint64(s) }
 
+// Group is that group's name in sysfs, in the filesystem's directory qgroups.
+func (s Subvolume) Group() string { return fmt.Sprintf("1_%d", uint64(s)) }
+
 type btrfsVolArgs struct {
 	fd   int64
 	name [4088]byte

@@ -6,110 +6,98 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
 
-// ErrMountOption: a mount option that is not allowed here.
-var ErrMountOption = errors.New("is not a mount option that can be used")
+// ErrMounted: the same is mounted there already, with other options.
+var ErrMounted = errors.New("it is mounted there already, with other options")
 
-// flags of mounts that a bind mount can have of its own: mount(2), the
-// per-mount-point flags.
-var bindFlags = map[string]uintptr{
-	"ro": unix.MS_RDONLY, "rw": 0, "nosuid": unix.MS_NOSUID, "nodev": unix.MS_NODEV, "noexec": unix.MS_NOEXEC,
-	"noatime": unix.MS_NOATIME, "nodiratime": unix.MS_NODIRATIME, "relatime": unix.MS_RELATIME,
-	"suid": 0, "dev": 0, "exec": 0, "atime": 0, "defaults": 0,
-}
-
-// BindFlags turns mount options into what Bind takes. One that a bind mount
-// cannot have is ErrMountOption.
-func BindFlags(options []string) (flags uintptr, err error) {
-	for _, o := range options {
-		f, ok := bindFlags[o]
-		if !ok {
-			return 0, fmt.Errorf("%q %w; allowed: ro, rw, nosuid, nodev, noexec, noatime, nodiratime, relatime, defaults", o, ErrMountOption)
-		}
-		flags |= f
+// Bind mounts what is at source at target, with options for a mount of its own,
+// all at once: there is no moment when it is writable and should not be. The
+// bare target is made: a directory that is immutable, so that nothing can be
+// written beneath a mount that is gone, or an empty file for a device. A mount
+// of the same that is at target already stays. It needs Linux 5.12.
+func Bind(source, target string, o MountOptions) error {
+	if err := bind(source, target, o); err != nil {
+		return fmt.Errorf("mounting %q at %q: %w", source, target, err)
 	}
-	return flags, nil
+	return nil
 }
 
-// Bind mounts what is at source at target, with flags of BindFlags. The bare
-// target is made: a directory that is immutable, so that nothing can be written
-// beneath a mount that is gone, or an empty file for a device. A mount of the
-// same that is at target already stays, with these flags.
-func Bind(source, target string, flags uintptr) error {
+func bind(source, target string, o MountOptions) error {
 	from, err := os.Stat(source)
 	if err != nil {
-		return fmt.Errorf("mounting %q: %w", source, err)
+		return err
 	}
-	mounted, err := mountinfo.Mounted(target)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("mounting %q: %w", target, err)
-	}
-	if !mounted {
-		if err := mountPoint(target, from.IsDir()); err != nil {
-			return err
-		}
-		if err := unix.Mount(source, target, "", unix.MS_BIND, ""); err != nil {
-			return errors.Join(fmt.Errorf("mounting %q at %q: %w", source, target, err), removeMountPoint(target))
-		}
-	} else if at, err := os.Stat(target); err != nil || !os.SameFile(from, at) {
-		return fmt.Errorf("mounting %q at %q: %w: something else is mounted there", source, target, ErrBusy)
-	}
-	if flags == 0 {
-		return nil
-	}
-	if err := unix.Mount("", target, "", unix.MS_BIND|unix.MS_REMOUNT|flags, ""); err != nil {
-		return errors.Join(fmt.Errorf("mounting %q at %q: %w", source, target, err), Unmount(target))
-	}
-	return nil
-}
-
-func mountPoint(target string, dir bool) error {
-	var err error
-	if dir {
-		err = os.Mkdir(target, 0o750)
-	} else {
-		var f *os.File
-		if f, err = os.OpenFile(target, os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600); err == nil {
-			err = f.Close()
-		}
-	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("making mount point %q: %w", target, err)
-	}
-	if !dir {
-		return nil
-	}
-	return immutable(target, true)
-}
-
-// immutable sets or clears the flag on a directory that nothing is mounted at.
-// Filesystems without such flags, as tmpfs before Linux 6.6, go without.
-func immutable(dir string, on bool) error {
-	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	there, err := MountAt(target)
 	if err != nil {
-		return fmt.Errorf("protecting mount point %q: %w", dir, err)
+		return err
+	}
+	if there != nil {
+		if at, err := os.Stat(target); err != nil || !os.SameFile(from, at) {
+			return fmt.Errorf("%w: something else is mounted there", ErrBusy)
+		}
+		return sameOptions(there, o)
+	}
+	fd, err := unix.OpenTree(unix.AT_FDCWD, source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("cloning: %w", err)
 	}
 	defer unix.Close(fd)
-	flags, err := unix.IoctlGetInt(fd, unix.FS_IOC_GETFLAGS)
-	if err == nil {
-		want := flags &^ flagImmutable
-		if on {
-			want = flags | flagImmutable
+	if o.set|o.clear != 0 {
+		a := unix.MountAttr{Attr_set: o.set, Attr_clr: o.clear &^ o.set}
+		if o.clear&unix.MOUNT_ATTR__ATIME != 0 { // one choice out of three, which is made as a whole
+			a.Attr_clr |= unix.MOUNT_ATTR__ATIME
 		}
-		if want == flags {
-			return nil
+		if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &a); err != nil {
+			return fmt.Errorf("setting options: %w", err)
 		}
-		err = unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, want)
 	}
-	if err != nil && !errors.Is(err, unix.ENOTTY) && !errors.Is(err, unix.EOPNOTSUPP) {
-		return fmt.Errorf("protecting mount point %q: %w", dir, err)
+	return attach(fd, target, from.IsDir())
+}
+
+// attach puts a mount that is nowhere yet at its bare target.
+func attach(fd int, target string, dir bool) error {
+	if err := mountPoint(target, dir); err != nil {
+		return err
+	}
+	if err := unix.MoveMount(fd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return errors.Join(fmt.Errorf("attaching: %w", err), removeMountPoint(target))
 	}
 	return nil
+}
+
+// sameOptions is ErrMounted where it matters to a writer.
+func sameOptions(there *mountinfo.Info, o MountOptions) error {
+	readOnly := slices.Contains(strings.Split(there.Options, ","), "ro")
+	if readOnly != o.ReadOnly() {
+		return fmt.Errorf("%w: %s; unmount it first", ErrMounted, there.Options)
+	}
+	return nil
+}
+
+// MountAt is the uppermost mount whose mount point is an absolute path, nil
+// where there is none, and where the path is not there.
+func MountAt(path string) (*mountinfo.Info, error) {
+	dir, err := filepath.EvalSymlinks(filepath.Dir(path)) // not of what is mounted
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking at mount point %q: %w", path, err)
+	}
+	all, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(filepath.Join(dir, filepath.Base(path))))
+	if err != nil {
+		return nil, fmt.Errorf("reading mountinfo: %w", err)
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	return all[len(all)-1], nil
 }
 
 // Unmount takes away what is mounted at target, and the bare target. A target
@@ -135,23 +123,6 @@ func Unmount(target string) error {
 			return fmt.Errorf("unmounting %q: %w", target, err)
 		}
 	}
-}
-
-func removeMountPoint(target string) error {
-	info, err := os.Lstat(target)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil && info.IsDir() {
-		err = immutable(target, false)
-	}
-	if err == nil && (info.IsDir() || info.Mode().IsRegular() && info.Size() == 0) {
-		err = os.Remove(target)
-	}
-	if err != nil {
-		return fmt.Errorf("removing mount point %q: %w", target, err)
-	}
-	return nil
 }
 
 // MountsOf lists where the directory or file at path, with what is in it, is

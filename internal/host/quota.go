@@ -126,3 +126,12 @@ func (f *Folder) ProjectFree(p Project) (bool, error) {
 	}
 	return q.hard == 0 && q.used == 0 && q.inodes == 0, nil
 }
+
+// UsedByProject is what a project holds, in bytes and in inodes.
+func (f *Folder) UsedByProject(p Project) (bytes, inodes int64, err error) {
+	var q quotaRecord
+	if err := f.With(".", func(fd int) error { return quotaCall(fd, quotaGet, p, unsafe.Pointer(&q)) }); err != nil {
+		return 0, 0, fmt.Errorf("reading project %d of %q: %w", p, f.path, err)
+	}
+	return int64(q.used), int64(q.inodes), nil
+}

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"unicode/utf8"
 )
 
 // An ID names a volume within its pool, and on the disk.
@@ -50,6 +51,10 @@ type Spec struct {
 	ID    ID
 	Bytes int64 // at least 1; the pool may give more
 	Mode  Mode
+	// Note is kept on the disk beside the volume, where no tenant can write, for
+	// whoever finds it without any other record. At most 512 bytes of text. It is
+	// no part of what makes two volumes differ.
+	Note string
 }
 
 // A Volume is a piece of a pool.
@@ -57,6 +62,7 @@ type Volume struct {
 	ID    ID
 	Bytes int64 // what the volume can hold; it is kept free for it from Carve on
 	Mode  Mode
+	Note  string // the spec's
 }
 
 // Room is the space of a pool, in bytes.
@@ -145,6 +151,24 @@ type Pool interface {
 	Remove(ctx context.Context, id ID) error
 }
 
+// A Meter is a Pool that knows how much of a directory's promise is used, which
+// statfs(2) does not tell of all kinds.
+type Meter interface {
+	// Used is of a volume of mode Filesystem. What was written last may not be
+	// counted before the filesystem has it on disk.
+	Used(ctx context.Context, id ID) (Usage, error)
+}
+
+// Usage is what a volume holds.
+type Usage struct {
+	Bytes  int64
+	Inodes int64 // files and directories; 0 where they are not counted
+}
+
+// mostNote is how many bytes a note can have: what fits into a tag of LVM's,
+// 1024 characters (lvm(8)), also when it is encoded there.
+const mostNote = 512
+
 // CheckSpec is an error that wraps ErrInvalid for what no pool can make.
 func CheckSpec(s Spec) error {
 	if err := s.ID.Check(); err != nil {
@@ -155,6 +179,9 @@ func CheckSpec(s Spec) error {
 	}
 	if s.Mode != Filesystem && s.Mode != Block {
 		return fmt.Errorf("%w: the volume mode %q; allowed: %s, %s", ErrInvalid, s.Mode, Filesystem, Block)
+	}
+	if len(s.Note) > mostNote || !utf8.ValidString(s.Note) {
+		return fmt.Errorf("%w: a note of %d bytes; allowed: text of up to %d", ErrInvalid, len(s.Note), mostNote)
 	}
 	return nil
 }

@@ -40,11 +40,15 @@ func (n Node) Labelled(pv *corev1.PersistentVolume) bool {
 	return pv.Labels[api.LabelNode] == NodeLabelValue(n.Name)
 }
 
-// Adoptable reports whether a PersistentVolume is from before Berth: the
-// established static provisioner made it on this node, and it has no label.
+// Adoptable reports whether a PersistentVolume without a label is this node's:
+// the established static provisioner made it, from before Berth, or it is a
+// carved volume that somebody has taken the label off.
 func (n Node) Adoptable(pv *corev1.PersistentVolume) bool {
 	_, labelled := pv.Labels[api.LabelNode]
-	return !labelled && pv.Spec.Local != nil && n.made(pv.Annotations[api.AnnProvisionedBy])
+	if labelled {
+		return false
+	}
+	return pv.Spec.Local != nil && n.made(pv.Annotations[api.AnnProvisionedBy]) || carved(pv) && n.carvedMisfit(pv) == ""
 }
 
 // Misfit says why a PersistentVolume that claims to be this node's is not, "" when
@@ -53,21 +57,23 @@ func (n Node) Adoptable(pv *corev1.PersistentVolume) bool {
 func (n Node) Misfit(pv *corev1.PersistentVolume) string {
 	by := pv.Annotations[api.AnnProvisionedBy]
 	switch {
+	case carved(pv):
+		return n.carvedMisfit(pv)
 	case pv.Spec.Local == nil:
 		return "it is not a local volume"
 	case by == "":
 		return "it has no annotation " + api.AnnProvisionedBy
 	case !n.made(by):
 		return fmt.Sprintf("its annotation %s is %q, which is not this node's", api.AnnProvisionedBy, by)
-	case !pinned(pv, n.Hostname):
+	case !pinned(pv, corev1.LabelHostname, n.Hostname):
 		return fmt.Sprintf("its node affinity does not name this node (%s In [%s])", corev1.LabelHostname, n.Hostname)
 	}
 	return ""
 }
 
 // pinned reports whether one of the terms of a PersistentVolume's node affinity
-// is exactly that its pods run on the host.
-func pinned(pv *corev1.PersistentVolume, hostname string) bool {
+// is exactly that its pods run where the node's label has the value.
+func pinned(pv *corev1.PersistentVolume, label, value string) bool {
 	if pv.Spec.NodeAffinity == nil || pv.Spec.NodeAffinity.Required == nil {
 		return false
 	}
@@ -76,7 +82,7 @@ func pinned(pv *corev1.PersistentVolume, hostname string) bool {
 			return false
 		}
 		e := t.MatchExpressions[0]
-		return e.Key == corev1.LabelHostname && e.Operator == corev1.NodeSelectorOpIn && len(e.Values) == 1 && e.Values[0] == hostname
+		return e.Key == label && e.Operator == corev1.NodeSelectorOpIn && len(e.Values) == 1 && e.Values[0] == value
 	})
 }
 
@@ -85,5 +91,5 @@ func pinned(pv *corev1.PersistentVolume, hostname string) bool {
 // or forged its annotation.
 func (n Node) Elsewhere(pv *corev1.PersistentVolume) bool {
 	_, labelled := pv.Labels[api.LabelNode]
-	return !labelled && pv.Spec.Local != nil && pinned(pv, n.Hostname) && !n.made(pv.Annotations[api.AnnProvisionedBy])
+	return !labelled && pv.Spec.Local != nil && pinned(pv, corev1.LabelHostname, n.Hostname) && !n.made(pv.Annotations[api.AnnProvisionedBy])
 }

@@ -88,19 +88,6 @@ func RoundCapacity(bytes int64) int64 {
 
 // PersistentVolume builds the object for a found volume.
 func PersistentVolume(s Spec, n Node) *corev1.PersistentVolume {
-	labels := map[string]string{}
-	for _, name := range s.NodeLabels {
-		if v, ok := n.Labels[name]; ok {
-			labels[name] = v
-		}
-	}
-	maps.Copy(labels, s.Labels)
-	labels[api.LabelNode] = NodeLabelValue(n.Name)
-
-	mode := corev1.PersistentVolumeFilesystem
-	if s.Block {
-		mode = corev1.PersistentVolumeBlock
-	}
 	local := &corev1.LocalVolumeSource{Path: s.Path}
 	if s.FSType != "" {
 		local.FSType = &s.FSType
@@ -111,7 +98,7 @@ func PersistentVolume(s Spec, n Node) *corev1.PersistentVolume {
 	}
 	meta := metav1.ObjectMeta{
 		Name:   s.Name,
-		Labels: labels,
+		Labels: n.labels(s.NodeLabels, s.Labels),
 		Annotations: map[string]string{
 			api.AnnProvisionedBy: n.provisioner(s.NodeNameOnly),
 			api.AnnIdentity:      string(s.Identity),
@@ -121,7 +108,7 @@ func PersistentVolume(s Spec, n Node) *corev1.PersistentVolume {
 		meta.Finalizers = []string{api.Finalizer}
 	}
 	if s.Owned {
-		meta.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: n.Name, UID: types.UID(n.UID)}}
+		meta.OwnerReferences = []metav1.OwnerReference{n.owner()}
 	}
 	var claim *corev1.ObjectReference
 	if s.For != nil { // without a UID: the claim may be made anew
@@ -131,13 +118,13 @@ func PersistentVolume(s Spec, n Node) *corev1.PersistentVolume {
 		ObjectMeta: meta,
 		Spec: corev1.PersistentVolumeSpec{
 			ClaimRef:                      claim,
-			Capacity:                      corev1.ResourceList{corev1.ResourceStorage: *resource.NewQuantity(s.CapacityBytes, resource.BinarySI)},
+			Capacity:                      storage(s.CapacityBytes),
 			AccessModes:                   []corev1.PersistentVolumeAccessMode{corev1.PersistentVolumeAccessMode(s.AccessMode)},
 			PersistentVolumeReclaimPolicy: s.Reclaim,
 			PersistentVolumeSource:        corev1.PersistentVolumeSource{Local: local},
 			StorageClassName:              s.Class,
 			MountOptions:                  options,
-			VolumeMode:                    &mode,
+			VolumeMode:                    modeOf(s.Block),
 			NodeAffinity: &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{
 				NodeSelectorTerms: append([]corev1.NodeSelectorTerm{{MatchExpressions: []corev1.NodeSelectorRequirement{{
 					Key: corev1.LabelHostname, Operator: corev1.NodeSelectorOpIn, Values: []string{n.Hostname},
@@ -147,20 +134,47 @@ func PersistentVolume(s Spec, n Node) *corev1.PersistentVolume {
 	}
 }
 
+// labels are those of a PersistentVolume of the node: copies of the node's own,
+// others on top, and the one that names the node.
+func (n Node) labels(copied []string, others map[string]string) map[string]string {
+	labels := map[string]string{}
+	for _, name := range copied {
+		if v, ok := n.Labels[name]; ok {
+			labels[name] = v
+		}
+	}
+	maps.Copy(labels, others)
+	labels[api.LabelNode] = NodeLabelValue(n.Name)
+	return labels
+}
+
+// owner makes an object go when the Node object goes.
+func (n Node) owner() metav1.OwnerReference {
+	return metav1.OwnerReference{APIVersion: "v1", Kind: "Node", Name: n.Name, UID: types.UID(n.UID)}
+}
+
+func modeOf(block bool) *corev1.PersistentVolumeMode {
+	mode := corev1.PersistentVolumeFilesystem
+	if block {
+		mode = corev1.PersistentVolumeBlock
+	}
+	return &mode
+}
+
+func storage(bytes int64) corev1.ResourceList {
+	return corev1.ResourceList{corev1.ResourceStorage: *resource.NewQuantity(bytes, resource.BinarySI)}
+}
+
 // View reads from the object what decisions need of it. The identity is empty
 // where the object does not carry it: the established provisioner made it.
-// Objects that are not local volumes give false.
+// Objects that are neither local nor carved volumes of Berth's give false.
 func View(pv *corev1.PersistentVolume) (volume.PV, bool) {
-	if pv.Spec.Local == nil {
-		return volume.PV{}, false
-	}
 	v := volume.PV{
 		Name:            pv.Name,
 		UID:             string(pv.UID),
 		ResourceVersion: pv.ResourceVersion,
 		Identity:        disk.ID(pv.Annotations[api.AnnIdentity]),
 		Class:           pv.Spec.StorageClassName,
-		Path:            pv.Spec.Local.Path,
 		Block:           pv.Spec.VolumeMode != nil && *pv.Spec.VolumeMode == corev1.PersistentVolumeBlock,
 		CapacityBytes:   pv.Spec.Capacity.Storage().Value(),
 		Released:        pv.Status.Phase == corev1.VolumeReleased,
@@ -168,6 +182,14 @@ func View(pv *corev1.PersistentVolume) (volume.PV, bool) {
 		Deleting:        pv.DeletionTimestamp != nil,
 		State:           pv.Annotations[api.AnnState],
 		Held:            slices.Contains(pv.Finalizers, api.Finalizer),
+	}
+	switch {
+	case pv.Spec.Local != nil:
+		v.Path = pv.Spec.Local.Path
+	case carved(pv):
+		v.Handle, v.Identity = pv.Spec.CSI.VolumeHandle, handleIdentity(pv.Spec.CSI.VolumeHandle)
+	default:
+		return volume.PV{}, false
 	}
 	if c := pv.Spec.ClaimRef; c != nil {
 		v.Claim = &volume.Claim{Namespace: c.Namespace, Name: c.Name, UID: string(c.UID)}

@@ -151,12 +151,12 @@ func (s *Store) old(name string) bool {
 }
 
 // Rival returns the name of a claimed PV that points at path and belongs to
-// another volume than id, "" when there is none.
+// another volume than id, "" when there is none. A carved one points at none.
 func (s *Store) Rival(id volume.ID, path string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range s.byName {
-		if e.pv.Path == path && e.pv.Claim != nil && (e.pv.Identity == "" || volume.IDOf(e.pv.Identity) != id) {
+		if e.pv.Handle == "" && e.pv.Path == path && e.pv.Claim != nil && (e.pv.Identity == "" || volume.IDOf(e.pv.Identity) != id) {
 			return e.pv.Name
 		}
 	}

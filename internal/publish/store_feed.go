@@ -79,10 +79,7 @@ func (s *Store) take(obj any, old bool) error {
 		return fmt.Errorf("watching PVs: got a %T", obj)
 	}
 	v, ok := View(pv)
-	if !ok {
-		return nil
-	}
-	if s.on.Foreign(pv) {
+	if !ok || s.on.Foreign(pv) {
 		return s.drop(obj, old) // it may have been this node's until now
 	}
 	s.mu.Lock()

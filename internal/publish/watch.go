@@ -3,6 +3,7 @@ package publish
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -25,10 +26,14 @@ func (c *Client) WatchVolumes(ctx context.Context, store *Store) {
 	follow(ctx, c.core, c.codec, pvs, selector, &corev1.PersistentVolume{}, &corev1.PersistentVolumeList{}, store)
 }
 
-// Class is what PersistentVolumes take from their StorageClass.
+// Class is what volumes take from their StorageClass.
 type Class struct {
-	Reclaim      corev1.PersistentVolumeReclaimPolicy
-	MountOptions []string
+	Provisioner    string
+	Parameters     map[string]string
+	Reclaim        corev1.PersistentVolumeReclaimPolicy
+	MountOptions   []string
+	AllowExpansion bool
+	Immediate      bool // claims get a volume before a pod wants it
 }
 
 // Classes is the cluster's StorageClasses, kept up to date by WatchClasses.
@@ -56,6 +61,13 @@ func (c *Classes) Get(name string) (Class, bool) {
 	defer c.mu.Unlock()
 	class, ok := c.byName[name]
 	return class, ok
+}
+
+// All returns the classes by name.
+func (c *Classes) All() map[string]Class {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.byName)
 }
 
 // Names returns the names of all classes, and whether they have been read at
@@ -119,7 +131,12 @@ func (c *Classes) Replace(objs []any, _ string) error {
 func (c *Classes) Resync() error { return nil }
 
 func classOf(s *storagev1.StorageClass) Class {
-	class := Class{Reclaim: corev1.PersistentVolumeReclaimDelete, MountOptions: s.MountOptions}
+	class := Class{
+		Provisioner: s.Provisioner, Parameters: s.Parameters,
+		Reclaim: corev1.PersistentVolumeReclaimDelete, MountOptions: s.MountOptions,
+		AllowExpansion: s.AllowVolumeExpansion != nil && *s.AllowVolumeExpansion,
+		Immediate:      s.VolumeBindingMode == nil || *s.VolumeBindingMode == storagev1.VolumeBindingImmediate,
+	}
 	if s.ReclaimPolicy != nil {
 		class.Reclaim = *s.ReclaimPolicy
 	}

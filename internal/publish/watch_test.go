@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -191,7 +192,7 @@ func TestClasses(t *testing.T) {
 	if err := c.Replace([]any{class("a", nil), class("b", &retain, "noatime"), "x"}, "1"); err != nil {
 		t.Fatal(err)
 	}
-	if got, ok := c.Get("a"); !ok || got.Reclaim != corev1.PersistentVolumeReclaimDelete { // Kubernetes' default
+	if got, ok := c.Get("a"); !ok || got.Reclaim != corev1.PersistentVolumeReclaimDelete || !got.Immediate { // Kubernetes' default
 		t.Errorf("a: %+v, %v", got, ok)
 	}
 	if got, ok := c.Get("b"); !ok || got.Reclaim != retain || !slices.Equal(got.MountOptions, []string{"noatime"}) {
@@ -209,6 +210,15 @@ func TestClasses(t *testing.T) {
 	}
 	if got, _ := c.Get("c"); got.Reclaim != retain {
 		t.Errorf("c: %+v", got)
+	}
+	carved, wait, grows := class("d", nil), storagev1.VolumeBindingWaitForFirstConsumer, true
+	carved.Provisioner, carved.Parameters, carved.VolumeBindingMode, carved.AllowVolumeExpansion = api.Driver, map[string]string{"pool": "nvme"}, &wait, &grows
+	if err := c.Add(carved); err != nil {
+		t.Error(err)
+	}
+	want := Class{Provisioner: api.Driver, Parameters: map[string]string{"pool": "nvme"}, Reclaim: corev1.PersistentVolumeReclaimDelete, AllowExpansion: true}
+	if got := c.All()["d"]; !reflect.DeepEqual(got, want) || len(c.All()) != 3 {
+		t.Errorf("d: %+v", got)
 	}
 	if c.Add("x") == nil || c.Delete(1) == nil {
 		t.Error("took in what is no class")

@@ -41,6 +41,7 @@ type controller struct {
 	metrics *metrics
 	queue   workqueue.TypedRateLimitingInterface[string] // names of PVs
 	leading atomic.Bool
+	beside  Job // nil for none
 
 	mu sync.Mutex // guards the rest
 	// deadlines are when the delay is over, by UID of the PV. They have this
@@ -66,8 +67,10 @@ func newController(o Options, c cluster, answers func(context.Context, string, [
 	return k
 }
 
-// Synced reports whether both mirrors have been filled.
-func (c *controller) Synced() bool { return c.volumes.Synced() && c.nodes.Synced() }
+// Synced reports whether all mirrors that are needed have been filled.
+func (c *controller) Synced() bool {
+	return (len(c.o.Classes) == 0 || c.volumes.Synced() && c.nodes.Synced()) && (c.beside == nil || c.beside.Synced())
+}
 
 func (c *controller) volumeChanged(name string, old, now *Volume) {
 	if old != nil && (now == nil || now.UID != old.UID) {

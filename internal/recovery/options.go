@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/rest"
 )
 
@@ -32,8 +34,19 @@ type Options struct {
 	// controllers; each has to be longer than the next.
 	LeaseDuration, RenewDeadline, RetryPeriod time.Duration
 
+	// Beside makes the other job that this process does while it leads, nil for
+	// none. Its requests and metrics are counted and served with this one's.
+	Beside func(*rest.Config, prometheus.Registerer) (Job, error)
+
 	Kube *rest.Config
 	Log  *slog.Logger
+}
+
+// A Job is work that one process does at a time.
+type Job interface {
+	Watch(ctx context.Context) // keeps what it knows up to date until ctx ends, leading or not
+	Synced() bool              // it knows all that it has to
+	Lead(ctx context.Context)  // works until ctx ends, and returns when nothing is under way any more
 }
 
 // Check returns what is wrong with the options that come from flags, all of it.
@@ -44,7 +57,7 @@ func (o Options) Check() error {
 			all = append(all, fmt.Errorf(format, args...))
 		}
 	}
-	wrong(len(o.Classes) == 0, "--storageclass-names: none is given, so there would be nothing to do; allowed: names of StorageClasses, with commas between")
+	wrong(len(o.Classes) == 0 && o.Beside == nil, "--storageclass-names: none is given, so there would be nothing to do; allowed: names of StorageClasses, with commas between, or --placement")
 	wrong(slices.ContainsFunc(o.Classes, func(c string) bool { return strings.TrimSpace(c) != c || c == "" }),
 		"--storageclass-names %q: a name is empty or has a space at an end", strings.Join(o.Classes, ","))
 	wrong(o.Workers < 1 || o.Workers > 1000, "--worker-threads %d: allowed: 1 to 1000", o.Workers)

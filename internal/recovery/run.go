@@ -12,8 +12,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Run looks after the volumes of lost nodes until ctx ends, while it leads. It
-// returns ErrLost when it does not lead any more, and an error for what no
+// Run looks after the volumes of lost nodes, and does the job beside, until ctx
+// ends, while it leads. It returns ErrLost when it does not lead any more, and an error for what no
 // waiting could mend.
 func Run(ctx context.Context, o Options) error {
 	config := rest.CopyConfig(o.Kube)
@@ -24,6 +24,11 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	c := newController(o, api, kubeletAnswers, m)
+	if o.Beside != nil {
+		if c.beside, err = o.Beside(config, m.registry); err != nil {
+			return err
+		}
+	}
 	var running sync.WaitGroup
 	defer running.Wait()
 	ctx, cancel := context.WithCancel(ctx)
@@ -35,22 +40,37 @@ func Run(ctx context.Context, o Options) error {
 		}
 		running.Go(func() { c.serve(ctx, l) })
 	}
-	running.Go(func() { api.WatchVolumes(ctx, c.volumes) })
-	running.Go(func() { api.WatchNodes(ctx, c.nodes) })
+	if len(o.Classes) > 0 {
+		running.Go(func() { api.WatchVolumes(ctx, c.volumes) })
+		running.Go(func() { api.WatchNodes(ctx, c.nodes) })
+	}
+	if c.beside != nil {
+		running.Go(func() { c.beside.Watch(ctx) })
+	}
 	c.log.Info("controller started", "classes", o.Classes, "identity", o.Identity)
 	if !c.waitSynced(ctx) {
 		return nil
 	}
 	if !o.LeaderElect {
-		c.lead(ctx)
+		c.leadAll(ctx)
 		return nil
 	}
 	e := &election{api: api, namespace: o.Namespace, identity: o.Identity, log: o.Log,
 		duration: o.LeaseDuration, deadline: o.RenewDeadline, retry: o.RetryPeriod}
-	return e.run(ctx, c.lead)
+	return e.run(ctx, c.leadAll)
 }
 
-// waitSynced waits until both mirrors are filled; false when ctx ends before.
+// leadAll does both jobs until ctx ends.
+func (c *controller) leadAll(ctx context.Context) {
+	var leading sync.WaitGroup
+	if c.beside != nil {
+		leading.Go(func() { c.beside.Lead(ctx) })
+	}
+	c.lead(ctx)
+	leading.Wait()
+}
+
+// waitSynced waits until all mirrors are filled; false when ctx ends before.
 func (c *controller) waitSynced(ctx context.Context) bool {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -72,7 +92,7 @@ func (c *controller) handler() http.Handler {
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if !c.Synced() {
-			http.Error(w, "the PersistentVolumes and Nodes of the cluster have not been read yet: see the log", http.StatusServiceUnavailable)
+			http.Error(w, "what is needed of the cluster has not been read yet: see the log", http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "ok")

@@ -16,6 +16,8 @@ type Carved struct {
 	// Asked says that a CSI client asked for it by name, which keeps the PV and
 	// says when it may go. Else a claim did.
 	Asked bool `json:"asked,omitempty"`
+	// Modes are the access modes that the claim asked for, and its PV offers.
+	Modes []string `json:"modes,omitempty"`
 }
 
 // carvedPrefix begins the identity of a volume out of a pool. The rest is its ID
@@ -43,6 +45,7 @@ type Want struct {
 	Node            string // the name of the node that was chosen for it; "" for none
 	PV              string // the PV that it is bound to; "" for none
 	Deleting        bool
+	Unable          string // what it asks for besides that no pool gives, as a copy of another volume; "" for nothing
 	// Of its status: what it has, and how far the wish for more has come, as
 	// Kubernetes keeps it (status.allocatedResources, allocatedResourceStatuses).
 	HasBytes       int64

@@ -57,6 +57,9 @@ func Obey(in Input, c Command) (*Record, error) {
 	claim := r.Claim
 	switch c.Word {
 	case Release:
+		if in.carved() {
+			return nil, fmt.Errorf("it is of pool %s, and a volume of a pool is not offered again; wipe it, or republish it", in.Disk.Class)
+		}
 	case Erase:
 		if in.Disk.Keep {
 			return nil, fmt.Errorf("class %s is shared or read-only, and such data is never wiped; release it, or republish it", in.Disk.Class)

@@ -5,6 +5,9 @@ import "fmt"
 // Decide says what to do next with a volume. It is pure: it is the only place
 // where it is decided whether a volume is published, withdrawn or wiped.
 func Decide(in Input) Decision {
+	if in.carved() {
+		return decideCarved(in)
+	}
 	if d, decided := decideMark(in); decided {
 		return d
 	}
@@ -219,6 +222,9 @@ func recordOf(in Input) Record {
 		r = Record{Identity: in.PV.Identity, Class: in.PV.Class}
 	}
 	r.ID = IDOf(r.Identity)
+	if in.carved() {
+		r.describe(in)
+	}
 	if in.PV != nil {
 		r.PV = refOf(in.PV)
 		if in.PV.Claim != nil {
@@ -257,6 +263,9 @@ func quarantine(in Input, reason string) Decision {
 }
 
 func goneMessage(in Input) string {
+	if in.carved() {
+		return fmt.Sprintf("volume %s, which PV %s is of, is not in pool %s any more; bring back the disk that the pool was on", in.Record.Entry, in.Record.PV.Name, in.Record.Carved.Pool)
+	}
 	if in.Other != "" {
 		return fmt.Sprintf("the disk %s of PV %s is not there: %q of class %s is another one now, %s, which is not taken for it", in.Record.Identity, in.Record.PV.Name, in.Record.Entry, in.Record.Class, in.Other)
 	}

@@ -57,6 +57,21 @@ type Input struct {
 	Token  string  // what the mark of an offer that begins now is called; another one each time
 	Rival  string  // a PV of another disk that a claim has and that points at the same path
 	Other  disk.ID // the identity of another disk that is where this one was; "" for none
+
+	// Of a carved volume only.
+	Away   string   // why its pool cannot be read; "" while it can, or while that is not known
+	Found  *Carved  // what its pool says of it, or else its PV; nil: nothing
+	Noted  *Claim   // the claim that it was carved for, as its pool notes; nil: not known
+	Want   *Want    // the claim that it is for; nil: none of this node's claims
+	GrowTo int64    // what it is to grow to for that claim, in bytes; 0 for nothing
+	Carve  *Carved  // what the claim would get here now; nil: nothing, for the reason in Unmet
+	Unmet  *Refusal // why nothing can be carved for the claim
+}
+
+// Refusal says why a claim gets no volume here.
+type Refusal struct {
+	Message   string
+	Elsewhere bool // another node may have one for it
 }
 
 // Verb is what to do next.
@@ -73,7 +88,12 @@ const (
 	Publish  Verb = "Publish"  // create the PV named in the record
 	Withdraw Verb = "Withdraw" // delete the PV, as it was seen
 	LetGo    Verb = "LetGo"    // take Berth's finalizer off the PV
-	Wipe     Verb = "Wipe"     // erase and verify
+	Wipe     Verb = "Wipe"     // erase and verify; of a carved volume also: give its space back
+	Carve    Verb = "Carve"    // make the record's volume in its pool, then write Record to the journal
+	Uncarve  Verb = "Uncarve"  // remove a volume that nobody has had from its pool
+	GiveBack Verb = "GiveBack" // take back the choice of this node for the claim, for the reason in Message
+	Grow     Verb = "Grow"     // make the volume, its PV and its claim as large as the claim asks
+	Forget   Verb = "Forget"   // take the record out of the journal
 )
 
 // Cause says which kind of trouble a Wait is about.
@@ -85,6 +105,7 @@ const (
 	Gone     Cause = "Gone"     // a claimed volume's disk is not there
 	Held     Cause = "Held"     // the volume is quarantined
 	Occupied Cause = "Occupied" // another disk's bound PV points at this path
+	Unmet    Cause = "Unmet"    // no volume can be carved for the claim
 	Copied   Cause = "Copied"   // something else has the volume's identity, too, or it may be a copy
 )
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -128,6 +129,27 @@ func (j *Journal) Put(r Record) error {
 	return nil
 }
 
+// Remove takes a record out, so that it stays out after a power cut. One that is
+// not there is no error. It is for volumes that are no more.
+func (j *Journal) Remove(id ID) error {
+	j.writing <- struct{}{}
+	defer func() { <-j.writing }()
+	err := os.Remove(filepath.Join(j.dir, string(id)+".json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err == nil {
+		err = syncDir(j.dir)
+	}
+	if err != nil {
+		return fmt.Errorf("writing journal: %w", err)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.records, id)
+	return nil
+}
+
 func writeDurably(dir, name string, data []byte) (err error) {
 	f, err := os.CreateTemp(dir, ".tmp-*")
 	if err != nil {
@@ -151,6 +173,10 @@ func writeDurably(dir, name string, data []byte) (err error) {
 	if err := os.Rename(f.Name(), filepath.Join(dir, name)); err != nil {
 		return err
 	}
+	return syncDir(dir)
+}
+
+func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -32,7 +32,7 @@ func rebuild(in Input) (Decision, bool) {
 			return Decision{Verb: Confirm}, true
 		}
 		return as(Used, pv.Claim)
-	case pv != nil || in.Disk == nil || in.Disk.Copy != "":
+	case pv != nil || in.Disk == nil || in.Disk.Copy != "" || in.carved():
 		return Decision{}, false
 	case !in.Absent && (in.Disk.Keep || !in.Disk.Device):
 		return Decision{Verb: Confirm}, true

@@ -21,6 +21,7 @@ type State string
 
 // The states. The comment says what is known to be true of the volume's bytes.
 const (
+	Carving     State = "Carving"     // it is being made out of a pool, or about to be; nobody but Berth has ever had it
 	Clean       State = "Clean"       // as its owner brought it, or wiped and verified; no claim has had it since
 	Published   State = "Published"   // a PV exists or is about to; no claim was seen on it
 	Withdrawing State = "Withdrawing" // its PV is being deleted; no claim has had it

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -21,7 +22,10 @@ import (
 )
 
 // A Pool is a pool.Pool.
-type Pool struct{ *shelf.Shelf }
+type Pool struct {
+	*shelf.Shelf
+	groups string // the directory in sysfs with a directory for each quota group
+}
 
 // Open opens the pool in a folder of a btrfs. sysfs is where sysfs is mounted.
 // A filesystem without quotas gets them.
@@ -43,11 +47,29 @@ func Open(ctx context.Context, f *host.Folder, sysfs string, reserve pool.Reserv
 		return nil, fmt.Errorf("%q %w: %w", f.Path("."), pool.ErrUnfit, err)
 	}
 	s, err := shelf.Open(ctx, f, subvolumes{}, reserve, nil)
-	return &Pool{s}, err
+	return &Pool{s, sysfs + "/fs/btrfs/" + uuid + "/qgroups"}, err
 }
 
 // Features is pool.Pool's.
 func (*Pool) Features() pool.Features { return pool.Features{Enforced: true} }
+
+// Used is pool.Meter's.
+func (p *Pool) Used(_ context.Context, id pool.ID) (pool.Usage, error) {
+	return p.Measure(id, func(f *host.Folder, name string) (u pool.Usage, err error) {
+		v, err := f.SubvolumeOf(name)
+		if err != nil {
+			return u, err
+		}
+		text, err := os.ReadFile(p.groups + "/" + v.Group() + "/referenced")
+		if err == nil {
+			u.Bytes, err = strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+		}
+		if err != nil {
+			err = fmt.Errorf("reading what %s holds: %w", id, err)
+		}
+		return u, err
+	})
+}
 
 // filesystem returns the UUID of the btrfs that a folder is in.
 func filesystem(f *host.Folder) (uuid string, err error) {

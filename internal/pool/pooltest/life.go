@@ -31,6 +31,35 @@ func (s *suite) enforced() {
 	s.wantWritten(b, 0, mib)
 }
 
+// metered: a pool that says how much is used says it of each volume alone.
+func (s *suite) metered() {
+	m, ok := s.p.(pool.Meter)
+	if !ok {
+		return
+	}
+	a, b := s.carve("a", size, pool.Filesystem), s.carve("b", size, pool.Filesystem)
+	s.carve("raw", size, pool.Block)
+	s.write(a, 0, size/2)
+	at, err := s.p.Open(s.Context(), "a")
+	s.must(err)
+	dir, err := os.Open(at.Dir)
+	s.must(err)
+	defer dir.Close()
+	s.must(unix.Syncfs(int(dir.Fd())))
+	used, err := m.Used(s.Context(), "a")
+	s.must(err)
+	if used.Bytes < size/2 || used.Bytes > size/2+s.Slack || used.Inodes != 0 && used.Inodes != 2 {
+		s.Errorf("with a file of %d bytes it says %+v", size/2, used)
+	}
+	if used, err := m.Used(s.Context(), b.ID); err != nil || used.Bytes > s.Slack || used.Inodes > 1 {
+		s.Errorf("the empty one says %+v (%v)", used, err)
+	}
+	_, err = m.Used(s.Context(), "raw")
+	s.wantErr(err, pool.ErrInvalid)
+	_, err = m.Used(s.Context(), "none")
+	s.wantErr(err, pool.ErrNotFound)
+}
+
 func (s *suite) grows() {
 	for _, mode := range []pool.Mode{pool.Filesystem, pool.Block} {
 		id := pool.ID("fs")

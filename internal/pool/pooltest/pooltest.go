@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -20,6 +21,9 @@ const mib = 1 << 20
 // size is that of a volume where it does not matter: the smallest that btrfs
 // has room to work in.
 const size = 16 * mib
+
+// note is the one that each volume of the suite has.
+const note = `{"claim":"a/b", "text":"with spaces, = and é"}`
 
 // A Disk is where a pool is: at least 256 MiB, of the suite alone.
 type Disk struct {
@@ -41,6 +45,7 @@ func Run(t *testing.T, newDisk func(t *testing.T) Disk) {
 		{"bad requests leave nothing", (*suite).refused},
 		{"space is promised once", (*suite).once},
 		{"a volume keeps to its size", (*suite).enforced},
+		{"a meter tells what is used", (*suite).metered},
 		{"a volume grows", (*suite).grows},
 		{"a raw device", (*suite).raw},
 		{"removing returns the space", (*suite).removed},
@@ -76,9 +81,9 @@ func (s *suite) wantErr(err, want error) {
 
 func (s *suite) carve(id pool.ID, bytes int64, mode pool.Mode) pool.Volume {
 	s.Helper()
-	v, err := s.p.Carve(s.Context(), pool.Spec{ID: id, Bytes: bytes, Mode: mode})
+	v, err := s.p.Carve(s.Context(), pool.Spec{ID: id, Bytes: bytes, Mode: mode, Note: note})
 	s.must(err)
-	if v.ID != id || v.Bytes < bytes || v.Mode != mode {
+	if v.ID != id || v.Bytes < bytes || v.Mode != mode || v.Note != note {
 		s.Errorf("asked for %s of %d bytes as %s, got %+v", mode, bytes, id, v)
 	}
 	return v
@@ -143,6 +148,7 @@ func (s *suite) refused() {
 		{pool.Spec{ID: "a", Bytes: 0, Mode: pool.Filesystem}, pool.ErrInvalid},
 		{pool.Spec{ID: "a", Bytes: -1, Mode: pool.Filesystem}, pool.ErrInvalid},
 		{pool.Spec{ID: "a", Bytes: size, Mode: "file"}, pool.ErrInvalid},
+		{pool.Spec{ID: "a", Bytes: size, Mode: pool.Block, Note: strings.Repeat("x", 513)}, pool.ErrInvalid},
 		{pool.Spec{ID: "a", Bytes: before.Free + 1, Mode: pool.Filesystem}, pool.ErrNoRoom},
 		{pool.Spec{ID: "a", Bytes: before.Free + 1, Mode: pool.Block}, pool.ErrNoRoom},
 		{pool.Spec{ID: "a", Bytes: 1<<63 - 1, Mode: pool.Filesystem}, pool.ErrNoRoom},

@@ -41,6 +41,18 @@ func Open(ctx context.Context, f *host.Folder, reserve pool.Reserve) (*Pool, err
 // Features is pool.Pool's.
 func (*Pool) Features() pool.Features { return pool.Features{Enforced: true} }
 
+// Used is pool.Meter's.
+func (p *Pool) Used(_ context.Context, id pool.ID) (pool.Usage, error) {
+	return p.Measure(id, func(f *host.Folder, name string) (pool.Usage, error) {
+		project, err := f.ProjectOf(name)
+		if err != nil {
+			return pool.Usage{}, err
+		}
+		bytes, inodes, err := f.UsedByProject(project)
+		return pool.Usage{Bytes: bytes, Inodes: inodes}, err
+	})
+}
+
 type projects struct{}
 
 // newMode is the mode of a new volume's directory, as `mkdir` gives it to root.

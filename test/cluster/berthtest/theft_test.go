@@ -248,7 +248,7 @@ func (s *theft) claims() []attempt {
 	const foreign = "may only update claims with the label"
 	return []attempt{
 		{"give the own claim back", patch(s.own, map[string]any{api.LabelNode: nil}), ""},
-		{"give the own claim away", patch(s.own, map[string]any{api.LabelNode: s.other}), foreign},
+		{"give the own claim away", patch(s.own, map[string]any{api.LabelNode: s.other}), "both together"},
 		{"take another's claim", patch(s.other, map[string]any{api.LabelNode: s.own}), foreign},
 		{"delete the own claim", func() error {
 			return claims.Delete(s.Ctx, "of-"+s.own+"-for-"+s.own, metav1.DeleteOptions{DryRun: dryRun})

@@ -61,6 +61,36 @@ app.kubernetes.io/component: agent
 {{- toYaml (uniq $mounts) -}}
 {{- end -}}
 
+{{/* A pool: the directory of the node that the agent is given for it. Of a mount point
+that is the directory above: a mount of the mount point itself would hold on to what
+was mounted there when the pod began, whatever is mounted on the node since. */}}
+{{- define "berth.poolMount" -}}
+{{- if .path -}}
+{{- eq .kind "dir" | ternary .path (dir .path) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "berth.poolMounts" -}}
+{{- $mounts := list -}}
+{{- range .Values.pools -}}
+{{- $mounts = append $mounts (include "berth.poolMount" .) -}}
+{{- end -}}
+{{- toYaml (compact $mounts | uniq) -}}
+{{- end -}}
+
+{{/* Is there a pool of kind lvm? */}}
+{{- define "berth.lvm" -}}
+{{- range .Values.pools -}}
+{{- if eq .kind "lvm" -}}yes{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The kubelet's directory. The default is here as well, for an upgrade with
+--reuse-values from a chart that did not have the value. */}}
+{{- define "berth.kubeletDir" -}}
+{{- .Values.kubeletDir | default "/var/lib/kubelet" -}}
+{{- end -}}
+
 {{/* Does a class wipe in Jobs? */}}
 {{- define "berth.jobs" -}}
 {{- range .Values.classes -}}

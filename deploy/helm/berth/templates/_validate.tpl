@@ -18,7 +18,7 @@ a mistake stops helm, and does not wait for the agents' logs. */}}
 {{- $default = .name -}}
 {{- end -}}
 {{- range $field, $dir := include "berth.dirs" . | fromYaml -}}
-{{- include "berth.validateDir" (list $class.name $field $dir) -}}
+{{- include "berth.validateDir" (list (printf "classes: %q: %s" $class.name $field) $dir) -}}
 {{- range $other := slice $.Values.classes 0 $i -}}
 {{- if not (include "berth.shareDir" (list $class $other)) -}}
 {{- range $otherField, $otherDir := include "berth.dirs" $other | fromYaml -}}
@@ -30,6 +30,7 @@ a mistake stops helm, and does not wait for the agents' logs. */}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- include "berth.validatePools" (list . $names $default) -}}
 {{- range $name := concat .Values.nodeLabels (keys .Values.labels | sortAlpha) -}}
 {{- if hasPrefix "berth.storage/" $name -}}
 {{- fail (printf "labels, nodeLabels: %q: names that begin with berth.storage/ are Berth's own" $name) -}}
@@ -91,26 +92,30 @@ a mistake stops helm, and does not wait for the agents' logs. */}}
 {{- if and $a.namePattern $b.namePattern (eq $a.hostDir $b.hostDir) (eq (include "berth.mountDir" $a) (include "berth.mountDir" $b)) -}}yes{{- end -}}
 {{- end -}}
 
-{{/* A list of class, field, directory. Refuses directories whose entries are the
-system's own: to publish and wipe them would be to wipe the node. Links to devices
-may lie in /dev/disk/ and /dev/mapper. */}}
-{{- define "berth.validateDir" -}}
-{{- $class := index . 0 -}}
-{{- $field := index . 1 -}}
-{{- $dir := index . 2 -}}
-{{- if ne (clean $dir) $dir -}}
-{{- fail (printf "classes: %q: %s %s is to be written as %s" $class $field $dir (clean $dir)) -}}
+{{/* The system's directories. */}}
+{{- define "berth.systemDirs" -}}
+{{- list "/bin" "/boot" "/dev" "/etc" "/lib" "/lib32" "/lib64" "/libx32" "/proc" "/run" "/sbin" "/sys" "/usr" "/var/lib/berth" "/var/lib/containerd" "/var/lib/containers" "/var/lib/docker" "/var/lib/etcd" "/var/lib/kubelet" "/var/log" "/var/run" | join " " -}}
 {{- end -}}
-{{- range $system := list "/bin" "/boot" "/dev" "/etc" "/lib" "/lib32" "/lib64" "/libx32" "/proc" "/run" "/sbin" "/sys" "/usr" "/var/lib/berth" "/var/lib/containerd" "/var/lib/containers" "/var/lib/docker" "/var/lib/etcd" "/var/lib/kubelet" "/var/log" "/var/run" -}}
+
+{{/* A list of whose field it is, for people, and the directory. Refuses directories
+whose entries are the system's own: to publish and wipe them would be to wipe the
+node. Links to devices may lie in /dev/disk/ and /dev/mapper. */}}
+{{- define "berth.validateDir" -}}
+{{- $field := index . 0 -}}
+{{- $dir := index . 1 -}}
+{{- if ne (clean $dir) $dir -}}
+{{- fail (printf "%s %s is to be written as %s" $field $dir (clean $dir)) -}}
+{{- end -}}
+{{- range $system := splitList " " (include "berth.systemDirs" .) -}}
 {{- if and (include "berth.overlap" (list $dir $system)) (not (regexMatch "^/dev/(mapper(/|$)|disk/)" $dir)) -}}
-{{- fail (printf "classes: %q: %s %s overlaps the system's %s; use a directory of its own, such as /mnt/disks" $class $field $dir $system) -}}
+{{- fail (printf "%s %s overlaps the system's %s; use a directory of its own, such as /mnt/disks" $field $dir $system) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 
 {{/* A list of two clean paths: is one the other, or beneath it? */}}
 {{- define "berth.overlap" -}}
-{{- $a := printf "%s/" (index . 0) -}}
-{{- $b := printf "%s/" (index . 1) -}}
+{{- $a := printf "%s/" (index . 0 | trimSuffix "/") -}}
+{{- $b := printf "%s/" (index . 1 | trimSuffix "/") -}}
 {{- if or (hasPrefix $a $b) (hasPrefix $b $a) -}}yes{{- end -}}
 {{- end -}}

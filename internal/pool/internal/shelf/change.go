@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"sync"
 
 	"github.com/berth-storage/berth/internal/host"
 	"github.com/berth-storage/berth/internal/pool"
@@ -33,27 +32,55 @@ func (s *Shelf) Carve(ctx context.Context, want pool.Spec) (pool.Volume, error) 
 	if err != nil {
 		return pool.Volume{}, err
 	}
-	v := pool.Volume{ID: want.ID, Bytes: bytes, Mode: want.Mode}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch have, err := s.read(v.ID); {
-	case err == nil && have == v:
+	v := pool.Volume{ID: want.ID, Bytes: bytes, Mode: want.Mode, Note: want.Note}
+	have, done, err := s.take(v.ID)
+	if done == nil {
+		return pool.Volume{}, err
+	}
+	defer done()
+	switch {
+	case err == nil && have.Bytes == v.Bytes && have.Mode == v.Mode:
 		return have, nil
 	case err == nil:
 		return pool.Volume{}, fmt.Errorf("%w: %s is %s of %d bytes, and %s of %d bytes was asked for", pool.ErrDiffers, v.ID, have.Mode, have.Bytes, v.Mode, v.Bytes)
-	case !errors.Is(err, pool.ErrNotFound):
+	}
+	temp := half + string(v.ID)
+	if err := s.setAside(temp, v.Bytes); err != nil {
 		return pool.Volume{}, err
 	}
-	if err := s.fits(v.Bytes); err != nil {
-		return pool.Volume{}, err
+	err = s.make(ctx, temp, v)
+	whole := err == nil
+	if !whole { // it may have its name, and only that could not be made to last
+		_, missing := s.read(v.ID)
+		whole = missing == nil
 	}
-	if err := s.make(ctx, v); err != nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.aside, temp)
+	if whole {
+		s.volumes[v.ID] = v
+	}
+	if err != nil {
 		return pool.Volume{}, fmt.Errorf("carving %s: %w", v.ID, err)
 	}
 	return v, nil
 }
 
-// fits is pool.ErrNoRoom unless the pool can promise that many bytes more.
+// setAside keeps room for a directory that is about to be made. So those that are
+// made at once go together into one commit of their filesystem, and do not
+// promise the same room.
+func (s *Shelf) setAside(temp string, bytes int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.fits(bytes); err != nil {
+		return err
+	}
+	s.aside[temp] = bytes
+	return nil
+}
+
+// fits is pool.ErrNoRoom unless the pool can promise that many bytes more. The
+// caller holds mu.
 func (s *Shelf) fits(bytes int64) error {
 	room, err := s.room()
 	if err == nil && bytes > room.Free {
@@ -64,8 +91,7 @@ func (s *Shelf) fits(bytes int64) error {
 
 // make makes a volume beside its place, and then moves it there: what has the
 // name is whole.
-func (s *Shelf) make(ctx context.Context, v pool.Volume) (err error) {
-	temp := half + string(v.ID)
+func (s *Shelf) make(ctx context.Context, temp string, v pool.Volume) (err error) {
 	if err := s.destroy(ctx, temp); err != nil { // of a call that failed
 		return err
 	}
@@ -107,36 +133,66 @@ func (s *Shelf) Grow(_ context.Context, id pool.ID, bytes int64) (pool.Volume, e
 	if err != nil {
 		return pool.Volume{}, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	before, err := s.read(id)
+	before, done, err := s.take(id)
+	if done == nil {
+		return pool.Volume{}, err
+	}
+	defer done()
 	if err != nil {
 		return pool.Volume{}, err
 	}
 	v := before
 	if bytes > v.Bytes {
-		if err := s.fits(bytes - v.Bytes); err != nil {
+		if v.Bytes, err = bytes, s.regrow(before, bytes); err != nil {
 			return before, err
 		}
-		v.Bytes = bytes
 		if err := s.promise(string(id), v); err != nil {
-			return before, fmt.Errorf("growing %s: %w", id, err)
+			return before, errors.Join(fmt.Errorf("growing %s: %w", id, err), s.shrink(before))
 		}
 	}
 	if err := s.hold(v); err != nil {
 		if v.Bytes > before.Bytes {
-			err = errors.Join(err, s.promise(string(id), before))
+			if v.Mode == pool.Filesystem { // it may have been raised all the same
+				err = errors.Join(err, s.hold(before))
+			}
+			err = errors.Join(err, s.shrink(before))
 		}
 		return before, fmt.Errorf("growing %s: %w", id, err)
 	}
 	return v, nil
 }
 
-// Open is pool.Pool's.
-func (s *Shelf) Open(_ context.Context, id pool.ID) (pool.Place, error) {
+// regrow promises a volume more, in memory.
+func (s *Shelf) regrow(v pool.Volume, bytes int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v, err := s.read(id)
+	if err := s.fits(bytes - v.Bytes); err != nil {
+		return err
+	}
+	v.Bytes = bytes
+	s.volumes[v.ID] = v
+	return nil
+}
+
+// shrink takes back a promise that was not kept. One that cannot be taken back
+// on the disk stays in memory, too, as the next process will read it there.
+func (s *Shelf) shrink(v pool.Volume) error {
+	if err := s.promise(string(v.ID), v); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.volumes[v.ID] = v
+	return nil
+}
+
+// Open is pool.Pool's.
+func (s *Shelf) Open(_ context.Context, id pool.ID) (pool.Place, error) {
+	v, done, err := s.take(id)
+	if done == nil {
+		return pool.Place{}, err
+	}
+	defer done()
 	if err != nil {
 		return pool.Place{}, err
 	}
@@ -149,14 +205,13 @@ func (s *Shelf) Open(_ context.Context, id pool.ID) (pool.Place, error) {
 
 // Close is pool.Pool's.
 func (s *Shelf) Close(_ context.Context, id pool.ID) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	v, err := s.read(id)
-	if errors.Is(err, pool.ErrNotFound) {
-		return nil
-	}
-	if err != nil || v.Mode == pool.Filesystem {
+	v, done, err := s.take(id)
+	if done == nil {
 		return err
+	}
+	defer done()
+	if err != nil || v.Mode == pool.Filesystem {
+		return nil // it is not there, or has nothing to close
 	}
 	return detach(s.folder.Path(string(id) + "/" + dataFile))
 }
@@ -170,58 +225,53 @@ func detach(file string) error {
 }
 
 // Remove is pool.Pool's. The volume's name is gone at once; its promise is kept
-// until its bytes are gone too, which may take long and holds up no other call.
+// until its bytes are gone too, which may take long and holds up no other.
 func (s *Shelf) Remove(ctx context.Context, id pool.ID) error {
+	v, done, err := s.take(id)
+	if done == nil {
+		return err
+	}
+	defer done()
 	temp := leaving + string(id)
-	done, err := s.leave(id, temp)
+	if err == nil {
+		err = s.leave(v, temp)
+	} else {
+		err = nil // an earlier call's rest may be there
+	}
 	if err == nil {
 		err = s.destroy(ctx, temp)
-		done()
 	}
 	if err != nil {
 		return fmt.Errorf("removing %s: %w", id, err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.aside, temp)
 	return nil
 }
 
-// leave takes a volume's name away. What is left of it is the caller's alone
-// until it calls done.
-func (s *Shelf) leave(id pool.ID, temp string) (done func(), err error) {
-	turn := s.turn(temp)
-	turn.Lock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	defer func() {
-		if err != nil {
-			turn.Unlock()
-		}
-	}()
-	v, err := s.read(id)
-	if errors.Is(err, pool.ErrNotFound) {
-		return turn.Unlock, nil // an earlier call's rest may be there
-	}
-	if err != nil {
-		return nil, err
-	}
+// leave takes a volume's name away.
+func (s *Shelf) leave(v pool.Volume, temp string) error {
 	if v.Mode == pool.Block {
-		if err := detach(s.folder.Path(string(id) + "/" + dataFile)); err != nil {
-			return nil, err
+		if err := detach(s.folder.Path(string(v.ID) + "/" + dataFile)); err != nil {
+			return err
 		}
 	}
 	switch names, err := s.folder.Names(temp); {
 	case err != nil:
-		return nil, err
+		return err
 	case len(names) > 0: // of an earlier volume of this ID
-		return nil, fmt.Errorf("%w: an earlier volume of that ID is not erased yet; remove it again", pool.ErrBusy)
+		return fmt.Errorf("%w: an earlier volume of that ID is not erased yet; remove it again", pool.ErrBusy)
 	}
-	return turn.Unlock, s.hands.Rename(string(id), temp)
-}
-
-// turn is the lock of those who erase one volume. There are as many as there
-// were volumes erased since the start.
-func (s *Shelf) turn(temp string) *sync.Mutex {
-	t, _ := s.turns.LoadOrStore(temp, &sync.Mutex{})
-	return t.(*sync.Mutex)
+	err := s.hands.Rename(string(v.ID), temp)
+	if names, readErr := s.folder.Names(string(v.ID)); readErr != nil || len(names) > 0 {
+		return errors.Join(err, readErr) // it has its name still
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.volumes, v.ID)
+	s.aside[temp] = v.Bytes
+	return err
 }
 
 // destroy removes a directory that is no volume's any more, or never was.

@@ -3,8 +3,8 @@
 // that make it appear and disappear at once, and files with loop devices for
 // raw volumes. What keeps a volume within its size is its Kind's.
 //
-// It keeps nothing in memory that is not on the disk, but for a lock: one
-// process has a shelf at a time.
+// What it keeps in memory is what it read when it was opened, and what it has
+// changed since: one process has a shelf at a time.
 package shelf
 
 import (
@@ -13,6 +13,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -41,7 +43,7 @@ type Kind interface {
 	// call that a crash stopped, and is empty.
 	Make(f *host.Folder, name string) error
 	// Limit sets how many bytes the directory can hold. The same may be set
-	// again; a smaller size is never set.
+	// again; a smaller size is set only right after a larger one could not be.
 	Limit(f *host.Folder, name string, bytes int64) error
 	// Destroy removes the directory with all that is in it. Part of it, or all,
 	// may be gone already.
@@ -67,9 +69,17 @@ type Shelf struct {
 	hands  Hands
 	kind   Kind
 
-	mu      sync.Mutex // guards which volumes there are, their promises, and the reserve
+	mu      sync.Mutex // guards the rest
 	reserve pool.Reserve
-	turns   sync.Map // name of one that is being erased -> *sync.Mutex
+	volumes map[pool.ID]pool.Volume
+	aside   map[string]int64    // bytes of directories that are being made or erased, by name
+	turns   map[pool.ID]*turnOf // of those who change one volume
+}
+
+// turnOf is a lock, kept while somebody has or wants it.
+type turnOf struct {
+	sync.Mutex
+	users int
 }
 
 // Open opens the shelf in a folder, which is its own from then on, unless Open
@@ -77,7 +87,7 @@ type Shelf struct {
 // sets all limits again, as a crash may have come between a promise and its
 // limit.
 func Open(ctx context.Context, f *host.Folder, k Kind, reserve pool.Reserve, wrap func(Hands) Hands) (*Shelf, error) {
-	s := &Shelf{folder: f, hands: f, kind: k, reserve: reserve}
+	s := &Shelf{folder: f, hands: f, kind: k, reserve: reserve, volumes: map[pool.ID]pool.Volume{}, aside: map[string]int64{}, turns: map[pool.ID]*turnOf{}}
 	if wrap != nil {
 		s.hands = wrap(f)
 	}
@@ -115,6 +125,7 @@ func (s *Shelf) restore(name string) error {
 	if err != nil {
 		return err
 	}
+	s.volumes[v.ID] = v
 	return s.hold(v)
 }
 
@@ -130,20 +141,10 @@ func (s *Shelf) hold(v pool.Volume) error {
 	return s.kind.Limit(s.folder, string(v.ID)+"/"+Data, v.Bytes)
 }
 
-// read returns a volume, or pool.ErrNotFound.
+// read reads a volume's promise.
 func (s *Shelf) read(id pool.ID) (pool.Volume, error) {
-	if err := id.Check(); err != nil {
-		return pool.Volume{}, err
-	}
-	return s.readIn(string(id), id)
-}
-
-func (s *Shelf) readIn(dir string, id pool.ID) (pool.Volume, error) {
-	name := dir + "/" + specFile
+	name := string(id) + "/" + specFile
 	data, err := s.folder.ReadFile(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return pool.Volume{}, fmt.Errorf("%w: %s", pool.ErrNotFound, id)
-	}
 	v := pool.Volume{}
 	if err == nil {
 		err = json.Unmarshal(data, &v)
@@ -157,39 +158,60 @@ func (s *Shelf) readIn(dir string, id pool.ID) (pool.Volume, error) {
 	return v, nil
 }
 
+// take begins a change of one volume, which is no other's until done is called,
+// and returns the volume, or pool.ErrNotFound.
+func (s *Shelf) take(id pool.ID) (v pool.Volume, done func(), err error) {
+	if err := id.Check(); err != nil {
+		return v, nil, err
+	}
+	s.mu.Lock()
+	t := s.turns[id]
+	if t == nil {
+		t = &turnOf{}
+		s.turns[id] = t
+	}
+	t.users++
+	s.mu.Unlock()
+	t.Lock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, ok := s.volumes[id]
+	if !ok {
+		err = fmt.Errorf("%w: %s", pool.ErrNotFound, id)
+	}
+	return v, func() {
+		t.Unlock()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if t.users--; t.users == 0 {
+			delete(s.turns, id)
+		}
+	}, err
+}
+
 // Volumes is pool.Pool's.
 func (s *Shelf) Volumes(context.Context) ([]pool.Volume, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.volumes()
+	return slices.SortedFunc(maps.Values(s.volumes), func(a, b pool.Volume) int { return strings.Compare(string(a.ID), string(b.ID)) }), nil
 }
 
-func (s *Shelf) volumes() ([]pool.Volume, error) {
-	return s.each(func(name string) string { return name })
-}
-
-// each reads the volumes whose IDs idOf takes from names; those it gives none
-// for are left out.
-func (s *Shelf) each(idOf func(name string) string) ([]pool.Volume, error) {
-	names, err := s.folder.Names(".")
-	if err != nil {
-		return nil, fmt.Errorf("listing pool %q: %w", s.folder.Path("."), err)
+// Measure calls use with the name of the directory of a volume of mode
+// Filesystem.
+func (s *Shelf) Measure(id pool.ID, use func(f *host.Folder, name string) (pool.Usage, error)) (pool.Usage, error) {
+	if err := id.Check(); err != nil {
+		return pool.Usage{}, err
 	}
-	var all []pool.Volume
-	for _, name := range names {
-		if pool.ID(idOf(name)).Check() != nil {
-			continue
-		}
-		v, err := s.readIn(name, pool.ID(idOf(name)))
-		if errors.Is(err, pool.ErrNotFound) && name != idOf(name) {
-			continue // the last of it is being removed
-		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, v)
+	s.mu.Lock()
+	v, ok := s.volumes[id]
+	s.mu.Unlock()
+	if !ok {
+		return pool.Usage{}, fmt.Errorf("%w: %s", pool.ErrNotFound, id)
 	}
-	return all, nil
+	if v.Mode != pool.Filesystem {
+		return pool.Usage{}, fmt.Errorf("%w: %s is a raw device, of which nobody knows what is used", pool.ErrInvalid, id)
+	}
+	return use(s.folder, string(id)+"/"+Data)
 }
 
 // Room is pool.Pool's.
@@ -204,14 +226,13 @@ func (s *Shelf) room() (pool.Room, error) {
 	if err != nil {
 		return pool.Room{}, fmt.Errorf("measuring pool %q: %w", s.folder.Path("."), err)
 	}
-	volumes, err := s.each(func(name string) string { return strings.TrimPrefix(name, leaving) })
-	if err != nil {
-		return pool.Room{}, err
-	}
 	total -= s.reserve.Of(total)
 	free := total
-	for _, v := range volumes {
+	for _, v := range s.volumes {
 		free -= v.Bytes
+	}
+	for _, bytes := range s.aside {
+		free -= bytes
 	}
 	free = max(free, 0) / Unit * Unit
 	return pool.Room{Total: total, Free: free, Largest: free}, nil

@@ -139,3 +139,20 @@ list of key, operator and values. */}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
+
+{{/* A list of the name of a pair of maps, before and after, and of a key. The CEL
+expression for: all but that key is the same. */}}
+{{- define "berth.sameBut" -}}
+{{- $maps := printf "variables.%s" (index . 0) -}}
+{{- $key := index . 1 | squote -}}
+{{ $maps }}[1].all(k, k == {{ $key }} || k in {{ $maps }}[0] && {{ $maps }}[1][k] == {{ $maps }}[0][k]) &&
+{{ $maps }}[0].all(k, k == {{ $key }} || k in {{ $maps }}[1])
+{{- end -}}
+
+{{/* Variables for it: labels and annotations, each before and after. */}}
+{{- define "berth.metadataPairs" -}}
+- name: labels
+  expression: "[oldObject, object].map(o, o == null ? {} : o.metadata.?labels.orValue({}))"
+- name: annotations
+  expression: "[oldObject, object].map(o, o == null ? {} : o.metadata.?annotations.orValue({}))"
+{{- end -}}

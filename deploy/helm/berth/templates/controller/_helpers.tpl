@@ -14,7 +14,12 @@ app.kubernetes.io/component: controller
 {{- include "berth.addLabels" (list . (include "berth.controllerSelector" .)) -}}
 {{- end -}}
 
-{{/* The StorageClasses whose volumes the controller looks at. */}}
+{{/* Is there a controller: for claims, or to clean up after nodes? */}}
+{{- define "berth.controls" -}}
+{{- if or .Values.controller.enabled .Values.pools -}}yes{{- end -}}
+{{- end -}}
+
+{{/* The StorageClasses whose volumes the controller cleans up. */}}
 {{- define "berth.controllerClasses" -}}
 {{- $names := .Values.controller.storageClassNames -}}
 {{- if not $names -}}

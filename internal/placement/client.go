@@ -1,0 +1,125 @@
+package placement
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/berth-storage/berth/api"
+	"github.com/berth-storage/berth/internal/publish"
+	"github.com/berth-storage/berth/internal/volume"
+)
+
+// listTimeout bounds a list of all objects of a kind: tens of thousands, on a
+// slow API server.
+const listTimeout = time.Minute
+
+// client carries what this job needs to and from the API server.
+type client struct {
+	core, storage rest.Interface
+	codec         runtime.ParameterCodec
+}
+
+func newClient(config *rest.Config) (*client, error) {
+	scheme := runtime.NewScheme()
+	utilruntime.Must(corev1.AddToScheme(scheme))
+	utilruntime.Must(storagev1.AddToScheme(scheme))
+	core, err := publish.REST(config, scheme, corev1.SchemeGroupVersion)
+	if err != nil {
+		return nil, err
+	}
+	storage, err := publish.REST(config, scheme, storagev1.SchemeGroupVersion)
+	if err != nil {
+		return nil, err
+	}
+	return &client{core: core, storage: storage, codec: runtime.NewParameterCodec(scheme)}, nil
+}
+
+// Patch does steps to a claim; false where it has changed meanwhile.
+func (c *client) Patch(ctx context.Context, claim volume.Claim, steps []publish.PatchOp) (bool, error) {
+	done, err := publish.PatchClaim(ctx, c.core, claim, steps)
+	if err != nil {
+		return false, fmt.Errorf("placing claim %s: %w", claim, err)
+	}
+	return done, nil
+}
+
+// NodeNamed reports whether a Node object of that name exists.
+func (c *client) NodeNamed(ctx context.Context, name string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, publish.RequestTimeout)
+	defer cancel()
+	err := c.core.Get().Resource("nodes").Name(name).Do(ctx).Error()
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading node %s: %w", name, err)
+	}
+	return true, nil
+}
+
+// Event writes a Kubernetes event.
+func (c *client) Event(ctx context.Context, e *corev1.Event) error {
+	ctx, cancel := context.WithTimeout(ctx, publish.RequestTimeout)
+	defer cancel()
+	if err := c.core.Post().Namespace(e.Namespace).Resource("events").Body(e).Do(ctx).Error(); err != nil {
+		return fmt.Errorf("writing an event: %w", err)
+	}
+	return nil
+}
+
+// follow keeps a mirror up to date with all objects of a resource that a label
+// selector allows, until ctx ends. An API server that does not answer is asked
+// again within seconds.
+func (c *client) follow(ctx context.Context, resource, selector string, into cache.ReflectorStore) {
+	kinds := map[string]struct {
+		client     rest.Interface
+		kind, list runtime.Object
+	}{
+		claims:   {c.core, &corev1.PersistentVolumeClaim{}, &corev1.PersistentVolumeClaimList{}},
+		nodes:    {c.core, &corev1.Node{}, &corev1.NodeList{}},
+		classes:  {c.storage, &storagev1.StorageClass{}, &storagev1.StorageClassList{}},
+		capacity: {c.storage, &storagev1.CSIStorageCapacity{}, &storagev1.CSIStorageCapacityList{}},
+	}
+	of := kinds[resource]
+	request := func(o metav1.ListOptions) *rest.Request {
+		o.LabelSelector = selector
+		return of.client.Get().Resource(resource).VersionedParams(&o, c.codec)
+	}
+	lw := publish.ListAnew(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			ctx, cancel := context.WithTimeout(ctx, listTimeout)
+			defer cancel()
+			out := of.list.DeepCopyObject()
+			return out, request(o).Do(ctx).Into(out)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.Watch = true
+			return request(o).Watch(ctx)
+		},
+	})
+	cache.NewReflectorWithOptions(lw, of.kind, into, cache.ReflectorOptions{
+		Name: resource, TypeDescription: resource, Backoff: publish.Backoff(),
+	}).RunWithContext(ctx)
+}
+
+// The resources that are watched.
+const (
+	claims   = "persistentvolumeclaims"
+	nodes    = "nodes"
+	classes  = "storageclasses"
+	capacity = "csistoragecapacities"
+)
+
+// ofAgents selects the objects that agents have written.
+const ofAgents = api.LabelNode
