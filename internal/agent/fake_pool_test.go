@@ -181,7 +181,9 @@ func (f *fakePool) Open(_ context.Context, id pool.ID) (pool.Place, error) {
 	return pool.Place{Dir: f.path + "/" + string(id)}, f.locked(func() error { return nil })
 }
 
-func (f *fakePool) Close(context.Context, pool.ID) error { return f.locked(func() error { return nil }) }
+func (f *fakePool) Close(context.Context, pool.ID) error {
+	return f.locked(func() error { return nil })
+}
 
 func (f *fakePool) Remove(_ context.Context, id pool.ID) error {
 	return f.locked(func() error { delete(f.disk.volumes, id); return nil })

@@ -212,7 +212,7 @@ func TestPoolLosesItsDisk(t *testing.T) {
 		first := s.disks.mount("/mnt/a", "another")
 		s.look()
 		s.wantOpen()
-		s.wantTrouble("a", "has none of its 2 volumes, such as gone", 1)
+		s.wantTrouble("a", "has none of the 2 volumes that the journal knows, such as gone", 1)
 		if err := held.Remove(s.ctx, "one"); !errors.Is(err, pool.ErrUnfit) || len(first.volumes) != 2 {
 			t.Errorf("removing a volume of the disk that is gone: %v; it has %v", err, first.volumes)
 		}
@@ -266,11 +266,15 @@ func TestPoolIsOpenOnce(t *testing.T) {
 // TestHungPoolIsAlone is guarantee 8 for pools.
 func TestHungPoolIsAlone(t *testing.T) {
 	disks := newFakeDisks("/mnt/a", "/mnt/b")
-	hang := make(chan struct{})
-	disks.hanging["/mnt/a"] = hang
 	withPools(t, disks, func(s *poolSet) {
+		hang := make(chan struct{})
+		disks.hanging["/mnt/a"] = hang
 		s.put(btrfsPool("a", "/mnt/a"), btrfsPool("b", "/mnt/b"))
 		s.wantOpen("b")
+		s.wantTrouble("a", "", 0)
+		time.Sleep(inspectPatience)
+		synctest.Wait()
+		s.wantTrouble("a", "opening btrfs at /mnt/a has taken over 30s", 1)
 		s.put(btrfsPool("b", "/mnt/b"))
 		s.disks.mu.Lock()
 		delete(s.disks.hanging, "/mnt/a")
@@ -279,7 +283,7 @@ func TestHungPoolIsAlone(t *testing.T) {
 		synctest.Wait()
 		s.wantOpen("b") // not what came too late
 		s.wantSaid("open b", "open a", "shut a")
-		s.wantTrouble("a", "", 0)
+		s.wantTrouble("a", "", 1)
 	})
 }
 
