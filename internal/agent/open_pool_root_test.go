@@ -91,7 +91,7 @@ func TestRootOpenPool(t *testing.T) {
 	runs(t, "mkdir", inside.Path)
 	refused("nothing is mounted there", inside)
 	runs(t, "mount", "-o", "remount,ro", at)
-	refused("read-only", c)
+	refused("it is mounted read-only", c)
 	runs(t, "mount", "-o", "remount,rw", at)
 	dir := config.Pool{Name: "d", Kind: config.PoolDir, Path: t.TempDir()}
 	refused("unenforced: true", dir)

@@ -283,6 +283,7 @@ func TestHungPoolIsAlone(t *testing.T) {
 		synctest.Wait()
 		s.wantOpen("b") // not what came too late
 		s.wantSaid("open b", "open a", "shut a")
+		s.wantChanges("b", "a")
 		s.wantTrouble("a", "", 1)
 	})
 }
