@@ -76,6 +76,8 @@ const (
 	ReasonTaintNotSet     = "TaintNotSet"
 	ReasonForeignVolume   = "ForeignVolume"
 	ReasonCommanded       = "Commanded"
+	ReasonClaimRefused    = "ClaimRefused"
+	ReasonNotRegistered   = "CSINotRegistered"
 	ReasonPoolUnfit       = "PoolUnfit"
 )
 
@@ -111,5 +113,6 @@ const (
 // Standard paths on a node.
 const (
 	StateDir   = "/var/lib/berth"
+	KubeletDir = "/var/lib/kubelet"
 	ConfigFile = "/etc/berth/agent.yaml"
 )

@@ -38,7 +38,7 @@ func agentCommand() *cobra.Command {
 			if err := l.UnmarshalText([]byte(level)); err != nil {
 				return fmt.Errorf("--log-level %q: one of debug, info, warn, error is allowed", level)
 			}
-			o.Log = slog.New(newLineHandler(os.Stderr, l))
+			o.Log, o.Version = slog.New(newLineHandler(os.Stderr, l)), buildVersion()
 			klog.SetSlogLogger(o.Log)
 			if !o.StandIn {
 				o.Config = file
@@ -60,9 +60,10 @@ func agentCommand() *cobra.Command {
 	f.StringVar(&file.Path, "config", api.ConfigFile, "configuration file")
 	f.StringSliceVar(&file.AllowedDirs, "allow-dir", nil, "directory that this agent was given; discovery directories and pools must lie in one (default: anywhere)")
 	f.StringVar(&o.StateDir, "state-dir", api.StateDir, "directory of the journal")
+	f.StringVar(&o.KubeletDir, "kubelet-dir", "", "the kubelet's directory, usually "+api.KubeletDir+": volumes out of pools are handed out there; empty for none")
 	f.StringVar(&o.Listen, "listen", ":8080", "address of /metrics, /healthz and /readyz; empty for none")
 	f.StringVar(&o.MetricsPath, "metrics-path", "/metrics", "path of the metrics")
-	f.StringVar(&o.Namespace, "namespace", os.Getenv("POD_NAMESPACE"), "namespace of the Jobs of classes with job: true (default $POD_NAMESPACE)")
+	f.StringVar(&o.Namespace, "namespace", os.Getenv("POD_NAMESPACE"), "namespace of the Jobs of classes with job: true, and of the objects that say what room there is (default $POD_NAMESPACE)")
 	f.StringVar(&o.JobImage, "job-image", os.Getenv("JOB_CONTAINER_IMAGE"), "image of those Jobs (default $JOB_CONTAINER_IMAGE)")
 	f.StringVar(&kubeconfig, "kubeconfig", os.Getenv("KUBECONFIG"), "kubeconfig file (default $KUBECONFIG, else the pod's service account)")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")

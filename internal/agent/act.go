@@ -69,7 +69,7 @@ func (a *Agent) act(ctx context.Context, id volume.ID, s *situation, d volume.De
 	case volume.Wipe:
 		return a.wipe(ctx, id, s, *d.Record)
 	}
-	return halt, fmt.Errorf("no such verb: %s", d.Verb)
+	return a.actCarved(ctx, id, s, d)
 }
 
 func (a *Agent) keep(r volume.Record) error {
@@ -81,7 +81,9 @@ func (a *Agent) keep(r volume.Record) error {
 		return err
 	}
 	a.rebuilt(before, r)
-	a.metrics.established.moved(r.ID, a.metrics.state(r), r.State, a.slots.place(key{r.Class, r.Entry}))
+	if was := a.metrics.state(r); r.Carved == nil {
+		a.metrics.established.moved(r.ID, was, r.State, a.slots.place(key{r.Class, r.Entry}))
+	}
 	if !unknown(r.Identity) && before.PV.UID != r.PV.UID {
 		a.byPV.Delete(before.PV.UID)
 		a.byPV.Store(r.PV.UID, r.Identity)
@@ -92,18 +94,24 @@ func (a *Agent) keep(r volume.Record) error {
 
 // confirm asks the API server itself for a PV that the cache does not have.
 func (a *Agent) confirm(ctx context.Context, id volume.ID, s *situation) error {
-	name := s.in.Record.PV.Name
+	r := volume.Record{}
+	if s.in.Record != nil {
+		r = *s.in.Record
+	} else { // a volume that its pool has, and the journal not
+		r.Identity, r.PV.Name = s.in.Disk.Identity, s.in.Disk.Entry
+	}
+	name := r.PV.Name
 	if s.in.PV != nil {
 		name = s.in.PV.Name // which may be another than the recorded one's
 	}
 	if name == "" {
-		name = a.pvName(*s.in.Record)
+		name = a.pvName(r)
 	}
 	pv, err := limited(ctx, a, func() (*pvObject, error) { return a.cluster.Get(ctx, name) })
 	if err != nil {
 		return err
 	}
-	v, ok := a.isOf(pv, *s.in.Record)
+	v, ok := a.isOf(pv, r)
 	if !ok && pv != nil && s.in.PV != nil && string(pv.UID) == s.in.PV.UID {
 		v, ok = publish.View(pv) // whose disk was found out by its place
 	}
@@ -114,7 +122,7 @@ func (a *Agent) confirm(ctx context.Context, id volume.ID, s *situation) error {
 			a.store.Put(pv, true)
 			a.old.kick()
 		}
-		a.store.Identify(v, s.in.Record.Identity)
+		a.store.Identify(v, r.Identity)
 		s.in.Answer = v.ResourceVersion
 		return nil
 	}
@@ -137,15 +145,15 @@ func (a *Agent) isOf(pv *pvObject, r volume.Record) (volume.PV, bool) {
 
 // publish creates a volume's PV.
 func (a *Agent) publish(ctx context.Context, s *situation, r volume.Record) (step, error) {
-	class, ok := a.classes.Get(s.slot.class.Name)
-	if !ok {
-		return halt, fmt.Errorf("there is no StorageClass %s", s.slot.class.Name)
-	}
-	if p := class.Reclaim; p != corev1.PersistentVolumeReclaimDelete && p != corev1.PersistentVolumeReclaimRetain {
-		return halt, fmt.Errorf("StorageClass %s has the reclaim policy %s; allowed: Delete, Retain", s.slot.class.Name, p)
-	}
 	if r.PV.Name == "" {
 		r.PV.Name = a.pvName(r)
+	}
+	if r.Carved != nil {
+		return a.publishCarved(ctx, s, r)
+	}
+	class, err := a.classFor(s.slot.class.Name)
+	if err != nil {
+		return halt, err
 	}
 	started := time.Now()
 	pv := publish.PersistentVolume(a.spec(s, r, class), a.node)
@@ -172,6 +180,18 @@ func (a *Agent) publish(ctx context.Context, s *situation, r volume.Record) (ste
 		return goOn, nil
 	}
 	return a.nameTaken(s, r, got)
+}
+
+// classFor returns the StorageClass that volumes are published under.
+func (a *Agent) classFor(name string) (publish.Class, error) {
+	class, ok := a.classes.Get(name)
+	if !ok {
+		return class, fmt.Errorf("there is no StorageClass %s", name)
+	}
+	if p := class.Reclaim; p != corev1.PersistentVolumeReclaimDelete && p != corev1.PersistentVolumeReclaimRetain {
+		return class, fmt.Errorf("StorageClass %s has the reclaim policy %s; allowed: Delete, Retain", name, p)
+	}
+	return class, nil
 }
 
 // nameTaken handles a PV name that another volume has.
@@ -212,6 +232,9 @@ func selector(terms []config.SelectorTerm) (out []corev1.NodeSelectorTerm) {
 
 // wipe erases a volume when it is its turn on the disk.
 func (a *Agent) wipe(ctx context.Context, id volume.ID, s *situation, r volume.Record) (step, error) {
+	if r.Carved != nil {
+		return a.wipeNow(ctx, id, s, r)
+	}
 	if a.slots.mayBeCopied() {
 		return halt, later{firstRetry}
 	}
@@ -250,7 +273,11 @@ func (a *Agent) wipeNow(ctx context.Context, id volume.ID, s *situation, r volum
 	// From here on the watch stops it: what changes after the answer is not missed.
 	wiping, progress, end := a.wipings.begin(ctx, r)
 	defer end()
-	pv, err := limited(ctx, a, func() (*pvObject, error) { return a.cluster.Get(ctx, r.PV.Name) })
+	var pv *pvObject
+	var err error
+	if r.PV.Name != "" { // else a CSI client's, which has no PV of Berth's
+		pv, err = limited(ctx, a, func() (*pvObject, error) { return a.cluster.Get(ctx, r.PV.Name) })
+	}
 	if err != nil {
 		return halt, err
 	}
@@ -270,7 +297,9 @@ func (a *Agent) wipeNow(ctx context.Context, id volume.ID, s *situation, r volum
 		}
 	}
 	started := time.Now()
-	a.metrics.established.begins(id, s)
+	if r.Carved == nil {
+		a.metrics.established.begins(id, s)
+	}
 	a.running.Go(func() { a.tellProgress(wiping, r, progress) })
 	a.running.Go(func() { a.tellHang(wiping, r, progress) })
 	result, err := a.erase(wiping, s, &r, progress)
@@ -299,6 +328,9 @@ func (a *Agent) wipeNow(ctx context.Context, id volume.ID, s *situation, r volum
 	a.log.Info(message, "pv", r.PV.Name, "volume", r.ID, "disk", r.Identity, "method", result.Method,
 		"entries", result.Entries, "bytes", result.Bytes, "seconds", time.Since(started).Seconds())
 	r.State, r.Offset, r.OffsetOf = volume.Wiped, 0, ""
+	if r.Carved != nil {
+		return goOn, a.keep(r)
+	}
 	a.judgeAnew(s.slot)
 	a.slots.remark(s.slot.entry.key(), r.Identity, func(d *volume.Disk) { d.Mark = nil })
 	r.Mark, r.MarkBefore = "", ""
@@ -308,6 +340,9 @@ func (a *Agent) wipeNow(ctx context.Context, id volume.ID, s *situation, r volum
 // erase does the erasing, as the volume's class wants it. It notes in r how far
 // it has come.
 func (a *Agent) erase(ctx context.Context, s *situation, r *volume.Record, progress *wipe.Progress) (wipeResult, error) {
+	if r.Carved != nil {
+		return a.eraseCarved(ctx, s, r, progress)
+	}
 	if wantsJob(s.slot) {
 		return a.eraseInJob(ctx, s, r)
 	}
@@ -361,6 +396,8 @@ func reasonOf(c volume.Cause) string {
 		return api.ReasonCopied
 	case volume.Held:
 		return api.ReasonQuarantined
+	case volume.Unmet:
+		return api.ReasonClaimRefused
 	}
 	return api.ReasonEntryRefused
 }

@@ -33,13 +33,18 @@ type Options struct {
 	// nobody could take off after the way back, and a class without a StorageClass
 	// does not keep the others from being looked after.
 	StandIn bool
-	// Namespace is where cleaning Jobs run, with JobImage. Both are needed only
-	// where a class asks for Jobs.
+	// Namespace is where cleaning Jobs run, with JobImage, and where the objects
+	// are that say what room there is. It is needed only where a class asks for
+	// Jobs, or with KubeletDir.
 	Namespace, JobImage string
-	Listen              string // address for metrics and health; "" for none
-	MetricsPath         string // "" for /metrics
-	Kube                *rest.Config
-	Log                 *slog.Logger
+	// KubeletDir is the kubelet's directory, beneath which it is told of the CSI
+	// services; "" where the agent looks after no pools.
+	KubeletDir  string
+	Version     string // that the CSI services say they have
+	Listen      string // address for metrics and health; "" for none
+	MetricsPath string // "" for /metrics
+	Kube        *rest.Config
+	Log         *slog.Logger
 }
 
 // Source is where the agent's configuration comes from.
@@ -69,6 +74,9 @@ type cluster interface {
 	AddTaint(ctx context.Context, key string, effect corev1.TaintEffect) (added bool, err error)
 	SetState(ctx context.Context, pv volume.PV, state, reason string) (*corev1.PersistentVolume, error)
 	PodsOf(ctx context.Context, claim volume.Claim) ([]corev1.ObjectReference, error)
+	GiveBack(ctx context.Context, w volume.Want) (given bool, err error)
+	GrowPV(ctx context.Context, pv volume.PV, bytes int64) (*corev1.PersistentVolume, error)
+	SetResize(ctx context.Context, w volume.Want, r publish.Resize) (volume.Want, error)
 }
 
 // journal is what the agent needs of the journal.
@@ -76,6 +84,7 @@ type journal interface {
 	Get(id volume.ID) (volume.Record, bool)
 	All() []volume.Record
 	Put(r volume.Record) error
+	Remove(id volume.ID) error
 }
 
 // Agent looks after the volumes of one node.
@@ -101,6 +110,8 @@ type Agent struct {
 	tries     *tries
 	wipings   wipings
 	commands  commands
+	carved    *carved
+	roomDue   chan struct{} // what room there is in a pool may have changed
 	pools     *pools
 	lostPools map[string]bool // see reportLostPools, which alone uses it
 	// jobs returns the client for Jobs, which is made when a class first wants
@@ -133,7 +144,7 @@ func newAgent(ctx context.Context, node publish.Node, m machine, c cluster, j jo
 		metrics: newMetrics(), slots: newSlots(), turns: newTurns(), tries: newTries(),
 		events: make(chan event, eventQueue), old: newOld(), states: newToldStates(),
 		requests: make(chan struct{}, requests), inspecting: make(chan struct{}, inspections), notes: make(chan struct{}, 1),
-		rescan: make(chan bool, 1), progressed: make(chan struct{}, 1), taintDue: make(chan struct{}, 1),
+		roomDue: make(chan struct{}, 1), rescan: make(chan bool, 1), progressed: make(chan struct{}, 1), taintDue: make(chan struct{}, 1),
 	}
 	a.reports = &reports{log: log, event: a.queueEvent, current: map[string]report{}, soon: map[string]*time.Timer{},
 		node: corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: types.UID(node.Name)}}
@@ -151,6 +162,8 @@ func newAgent(ctx context.Context, node publish.Node, m machine, c cluster, j jo
 			a.progress() // there may be none
 		},
 	})
+	a.carved = newCarved(a.pools, publish.NewClaims(a.claimChanged, a.kickAll))
+	a.pools.changed = func(name string) { a.poolChanged(ctx, name) }
 	a.classes = publish.NewClasses(a.configChanged)
 	a.metrics.watch(a)
 	if j != nil {

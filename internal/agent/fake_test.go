@@ -58,6 +58,7 @@ type world struct {
 	journalFull int     // how many records it takes, plus one; 0 for any number
 	journal     journal // instead of the world's own
 	telling     telling // what people are told
+	carved      carvedWorld
 
 	process *process // the agent that lives now
 }
@@ -100,6 +101,8 @@ type process struct {
 	after   bool
 	steps   int
 	watched chan watched         // what the watches bring
+	agent   *Agent               // if it looks after the world's pool
+	claims  chan func()          // what the watch of claims brings
 	wide    cache.ReflectorStore // takes in PVs without a label, while they are watched
 }
 

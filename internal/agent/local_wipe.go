@@ -23,7 +23,7 @@ func (localMachine) Wipe(ctx context.Context, c config.Class, w wipeJob) (wipeRe
 		if c.Wipe.Method == config.WipeCommand {
 			return runCommand(ctx, c, w, path, device)
 		}
-		return wipeDevice(ctx, c, w, device)
+		return wipeDevice(ctx, c, w, device, proveDevice(c, w))
 	}
 	t, err := host.OpenTree(path, proveMount(c, w.Entry, w.Identity))
 	if err != nil {
@@ -50,12 +50,12 @@ var wipeMethods = map[config.WipeMethod]wipe.Method{
 	config.WipeNVMeFormat: wipe.MethodFormat,
 }
 
-func wipeDevice(ctx context.Context, c config.Class, w wipeJob, device string) (wipeResult, error) {
+func wipeDevice(ctx context.Context, c config.Class, w wipeJob, device string, prove func(fd int) error) (wipeResult, error) {
 	method, ok := wipeMethods[c.Wipe.Method]
 	if !ok {
 		return wipeResult{}, fmt.Errorf("class %s: no wipe method %q", c.Name, c.Wipe.Method)
 	}
-	b, err := host.OpenBlock(device, proveDevice(c, w))
+	b, err := host.OpenBlock(device, prove)
 	if err != nil {
 		return wipeResult{}, err
 	}

@@ -61,6 +61,14 @@ type machine interface {
 	// Wipe erases and verifies the disk behind an entry, after proving through
 	// the open descriptor that it has this identity, and takes its mark off.
 	Wipe(ctx context.Context, class config.Class, w wipeJob) (wipeResult, error)
+
+	// Of volumes out of pools. Format makes a filesystem on a device that nobody
+	// has had.
+	Format(ctx context.Context, device, fsType string) error
+	// Mounts are where a directory is mounted on its own. It touches no disk.
+	Mounts(dir string) ([]string, error)
+	// WipePiece erases and verifies an open device of a pool.
+	WipePiece(ctx context.Context, how config.Wipe, device string, w wipeJob) (wipeResult, error)
 }
 
 // wipeJob is one wipe.

@@ -112,6 +112,16 @@ func (m *metrics) state(r volume.Record) (before volume.State) {
 	return before
 }
 
+// forget ends the counting of a volume that is no more.
+func (m *metrics) forget(r volume.Record) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if old, ok := m.states[r.ID]; ok {
+		m.volumes.WithLabelValues(old[0], old[1]).Dec()
+		delete(m.states, r.ID)
+	}
+}
+
 // published counts a PV that was created in a time of took.
 func (m *metrics) published(sl slot, took time.Duration) {
 	m.established.discovered(sl, took)
@@ -121,7 +131,9 @@ func (m *metrics) published(sl slot, took time.Duration) {
 
 // wiped counts a wipe that has ended.
 func (m *metrics) wiped(id volume.ID, c config.Class, r wipeResult, took time.Duration, err error) {
-	m.established.ends(id, err)
+	if r.Method != methodRemove {
+		m.established.ends(id, err)
+	}
 	if err != nil {
 		m.wipes.WithLabelValues(c.Name, "failed").Inc()
 		return

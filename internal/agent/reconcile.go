@@ -47,6 +47,13 @@ func (a *Agent) reconcile(ctx context.Context, id volume.ID) (retry time.Duratio
 	if name, ok := strings.CutPrefix(string(id), string(unidentified(""))); ok {
 		return a.identify(ctx, name)
 	}
+	if _, ok := a.carvedName(id); ok {
+		if !a.carved.claims.Synced() {
+			return 0 // the same; never, where the agent looks after no pools
+		}
+		done, _ := a.carved.hold(id, false)
+		defer done()
+	}
 	a.obeyNext(ctx, id)
 	s := situation{}
 	if err := a.payOwed(ctx, id); err != nil {
@@ -97,6 +104,9 @@ type situation struct {
 // gather fills in what is known of a volume. It reports false for one that is
 // not to be managed: its class is not in the configuration.
 func (a *Agent) gather(id volume.ID, s *situation) bool {
+	if name, ok := a.carvedName(id); ok {
+		return a.gatherCarved(id, name, s)
+	}
 	in := &s.in
 	in.Record, in.Node, in.Token = nil, a.node.Name, token()
 	if r, ok := a.journal.Get(id); ok {
@@ -219,6 +229,9 @@ func (a *Agent) kickAll() {
 	for _, id := range a.store.IDs() {
 		a.volumes.kick(id)
 	}
+	for _, id := range a.carved.all() {
+		a.volumes.kick(id)
+	}
 	for _, pv := range a.store.Unidentified(nil) {
 		a.volumes.kick(unidentified(pv.Name))
 	}
@@ -235,6 +248,9 @@ func (a *Agent) kickAll() {
 
 // pvName is the name that a volume's PV gets first.
 func (a *Agent) pvName(r volume.Record) string {
+	if r.Carved != nil {
+		return r.Entry
+	}
 	return publish.Name(r.Entry, a.node.Name, r.Class)
 }
 

@@ -113,7 +113,11 @@ func (a *Agent) reportVolume(id volume.ID, s situation, reason, message string) 
 		a.reports.note(volumeSubject(id), reason, message)
 		return
 	}
-	a.reports.set(volumeSubject(id), reason, message, aboutVolume(s.in.PV)...)
+	about := aboutVolume(s.in.PV)
+	if s.in.PV == nil && s.in.Want != nil {
+		about = aboutClaim(s.in.Want.Claim)
+	}
+	a.reports.set(volumeSubject(id), reason, message, about...)
 }
 
 // eventQueue is how many events may wait to be written. More at once are

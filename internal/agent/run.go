@@ -94,6 +94,13 @@ func Run(ctx context.Context, o Options) error {
 		<-a.old.done // until then a volume may look as if it had no PV
 		client.WatchVolumes(ctx, a.store)
 	})
+	if o.KubeletDir != "" {
+		if err := a.carves(ctx, o, client); err != nil {
+			cancel()
+			a.running.Wait()
+			return err
+		}
+	}
 	a.running.Go(func() { a.keepUntainted(ctx) })
 	a.running.Go(func() { a.keepGoneTaint(ctx) })
 	a.running.Go(func() { client.WatchClasses(ctx, a.classes) })

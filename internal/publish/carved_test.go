@@ -90,7 +90,7 @@ func TestWhoseACarvedPVIs(t *testing.T) {
 			pv := CarvedVolume(carvedSpec(), n)
 			pv.UID, pv.ResourceVersion = "u1", "7"
 			c.edit(pv)
-			if v, ok := View(pv); ok != c.seen || ok && (v.Identity != own.Identity || v.Handle != own.Handle || v.Path != "" || *v.Claim != *own.Claim || v.CapacityBytes != own.CapacityBytes) {
+			if v, ok := View(pv); ok != c.seen || ok && (v.Identity != own.Identity || v.Handle != own.Handle || v.Path != own.Handle || *v.Claim != *own.Claim || v.CapacityBytes != own.CapacityBytes) {
 				t.Errorf("seen %v as %+v", ok, v)
 			}
 			if got := n.Misfit(pv); (got == "") != (c.misfit == "") || !strings.Contains(got, c.misfit) {

@@ -28,6 +28,7 @@ const AnnSelectedNode = "volume.kubernetes.io/selected-node"
 // date by Client.WatchClaims: a few words of each, not the objects.
 type Claims struct {
 	changed func(volume.Want)
+	listed  func()
 
 	mu     sync.Mutex // guards the rest
 	byUID  map[string]volume.Want
@@ -36,9 +37,10 @@ type Claims struct {
 
 // NewClaims returns an empty set. It calls changed, from any goroutine, with
 // each claim that has come or changed, and with the last form of one that has
-// gone or was placed elsewhere, which Get does not return any more.
-func NewClaims(changed func(volume.Want)) *Claims {
-	return &Claims{changed: changed, byUID: map[string]volume.Want{}}
+// gone or was placed elsewhere, which Get does not return any more; and listed
+// after each whole list.
+func NewClaims(changed func(volume.Want), listed func()) *Claims {
+	return &Claims{changed: changed, listed: listed, byUID: map[string]volume.Want{}}
 }
 
 // WatchClaims keeps claims up to date until ctx ends. Only those with this
@@ -187,6 +189,7 @@ func (c *Claims) Replace(objs []any, _ string) error {
 	for _, w := range touched {
 		c.changed(w)
 	}
+	c.listed()
 	return nil
 }
 

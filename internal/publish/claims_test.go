@@ -91,7 +91,7 @@ func TestWantOf(t *testing.T) {
 
 func TestClaims(t *testing.T) {
 	var changed []string
-	c := NewClaims(func(w volume.Want) { changed = append(changed, w.Claim.UID+" "+w.ResourceVersion) })
+	c := NewClaims(func(w volume.Want) { changed = append(changed, w.Claim.UID+" "+w.ResourceVersion) }, func() {})
 	told := func(want ...string) {
 		t.Helper()
 		slices.Sort(changed)
@@ -148,7 +148,7 @@ func TestWatchClaims(t *testing.T) {
 		}
 	})
 	changed := make(chan string, 10)
-	claims := NewClaims(func(w volume.Want) { changed <- w.Claim.UID })
+	claims := NewClaims(func(w volume.Want) { changed <- w.Claim.UID }, func() {})
 	running(t, func(ctx context.Context) { c.WatchClaims(ctx, claims) })
 	for _, want := range []string{"ua", "ub"} {
 		if got := within(t, 10*time.Second, changed, want); got != want {

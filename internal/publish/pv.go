@@ -187,7 +187,7 @@ func View(pv *corev1.PersistentVolume) (volume.PV, bool) {
 	case pv.Spec.Local != nil:
 		v.Path = pv.Spec.Local.Path
 	case carved(pv):
-		v.Handle, v.Identity = pv.Spec.CSI.VolumeHandle, handleIdentity(pv.Spec.CSI.VolumeHandle)
+		v.Handle, v.Path, v.Identity = pv.Spec.CSI.VolumeHandle, pv.Spec.CSI.VolumeHandle, handleIdentity(pv.Spec.CSI.VolumeHandle)
 	default:
 		return volume.PV{}, false
 	}

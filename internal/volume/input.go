@@ -40,7 +40,7 @@ type PV struct {
 	Deleting        bool   // it has a deletion timestamp
 	Held            bool   // Berth's finalizer is on it
 	State           string // the trouble that its annotation tells of; decisions do not rest on it
-	Handle          string // of a carved volume: what the kubelet calls it; "" of a found one
+	Handle          string // of a carved volume: what the kubelet calls it, and its Path too; "" of a found one
 }
 
 // Input is all that a decision rests on.
