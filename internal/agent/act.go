@@ -10,6 +10,7 @@ import (
 
 	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/internal/config"
+	"github.com/berth-storage/berth/internal/pool"
 	"github.com/berth-storage/berth/internal/publish"
 	"github.com/berth-storage/berth/internal/volume"
 	"github.com/berth-storage/berth/internal/wipe"
@@ -308,6 +309,9 @@ func (a *Agent) wipeNow(ctx context.Context, id volume.ID, s *situation, r volum
 	}
 	var soon away
 	if err != nil && (ctx.Err() != nil || errors.As(err, &soon)) {
+		return halt, err
+	}
+	if errors.Is(err, pool.ErrBusy) { // the kubelet takes its mounts away after the claim is gone
 		return halt, err
 	}
 	a.metrics.wiped(id, s.slot.class, result, time.Since(started), err)
