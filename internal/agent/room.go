@@ -56,7 +56,8 @@ func (c *carved) roomOf(name string) (pool.Room, bool) {
 // roomChanged measures a pool's room and sees that the scheduler gets to know it.
 // It waits for the pool, and not for the API server.
 func (a *Agent) roomChanged(ctx context.Context, name string) {
-	if err := a.carved.measure(ctx, name); err != nil && ctx.Err() == nil {
+	// One that is stopped, as a client's request may be, would leave no room to offer.
+	if err := a.carved.measure(context.WithoutCancel(ctx), name); err != nil && ctx.Err() == nil {
 		a.log.Warn("the room in a pool is not known, and none is offered", "pool", name, "err", err)
 	}
 	a.tellRoomSoon()
