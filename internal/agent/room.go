@@ -76,7 +76,14 @@ func (a *Agent) tellRoomSoon() {
 func (a *Agent) poolChanged(ctx context.Context, name string) {
 	changed, err := a.carved.list(ctx, name)
 	if err != nil && ctx.Err() == nil {
-		a.log.Error("a pool's volumes are not known; nothing is done with them", "pool", name, "err", err)
+		a.log.Error("a pool's volumes are not known; nothing is done with them, and it is listed again", "pool", name, "err", err)
+		a.running.Go(func() {
+			select {
+			case <-ctx.Done():
+			case <-time.After(poolRetry):
+				a.poolChanged(ctx, name)
+			}
+		})
 	}
 	a.roomChanged(ctx, name)
 	for _, r := range a.carvedIn(name) {
