@@ -5,6 +5,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/berth-storage/berth/api"
 )
 
@@ -167,21 +169,12 @@ func TestNodeBackDuringARestart(t *testing.T) {
 
 // The watch has missed that the node is there; the API server has not.
 func TestServerKnowsBetter(t *testing.T) {
-	for _, back := range []string{"n1", "n1-again"} { // found by its name, and by its hostname
+	for back, labels := range map[string]map[string]string{"n1": nil, "n1-again": {corev1.LabelHostname: "n1-host"}} { // found by its name, and by its hostname
 		synctest.Test(t, func(t *testing.T) {
 			w, stop := begin(t, func(w *world) { w.beat("n1") })
 			defer stop()
 			w.at(30)
-			c := w.watcher
-			w.watcher = nil
-			w.addNode("n1")
-			if back == "n1" {
-				w.nodes["n1"].Labels = nil
-			} else {
-				w.nodes[back] = w.nodes["n1"]
-				delete(w.nodes, "n1")
-			}
-			w.watcher = c
+			w.addUnseen(back, labels)
 			w.at(600)
 			w.happened()
 		})

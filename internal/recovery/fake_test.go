@@ -68,6 +68,13 @@ func (w *world) addNode(name string) {
 	}
 }
 
+// addUnseen adds a node that no watch shows.
+func (w *world) addUnseen(name string, labels map[string]string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.nodes[name] = &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
+}
+
 func (w *world) removeNode(name string) {
 	w.mu.Lock()
 	n := w.nodes[name]
