@@ -72,11 +72,12 @@ func TestControllerRights(t *testing.T) {
 		"kube-node-lease coordination.k8s.io/leases": "get",
 	}
 	places := map[string]string{
+		"/persistentvolumes":                  "get",
 		"/persistentvolumeclaims":             "list patch watch",
 		"storage.k8s.io/storageclasses":       "list watch",
 		"storage.k8s.io/csistoragecapacities": "list watch",
 	}
-	both := map[string]string{"/persistentvolumeclaims": "delete get list patch watch"}
+	both := map[string]string{"/persistentvolumeclaims": "delete get list patch watch", "/persistentvolumes": "delete get list patch watch"}
 	for values, parts := range map[string][]map[string]string{
 		"testdata/controller.values.yaml": {common, cleans},
 		"testdata/pools.values.yaml":      {common, places},

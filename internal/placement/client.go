@@ -68,6 +68,21 @@ func (c *client) NodeNamed(ctx context.Context, name string) (bool, error) {
 	return true, nil
 }
 
+// VolumeNode is part of cluster.
+func (c *client) VolumeNode(ctx context.Context, name, claimUID string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, publish.RequestTimeout)
+	defer cancel()
+	pv := &corev1.PersistentVolume{}
+	err := c.core.Get().Resource("persistentvolumes").Name(name).Do(ctx).Into(pv)
+	if apierrors.IsNotFound(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading PV %s: %w", name, err)
+	}
+	return publish.CarvedNode(pv, claimUID), nil
+}
+
 // Event writes a Kubernetes event.
 func (c *client) Event(ctx context.Context, e *corev1.Event) error {
 	ctx, cancel := context.WithTimeout(ctx, publish.RequestTimeout)

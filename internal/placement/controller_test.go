@@ -48,6 +48,62 @@ func TestPlacing(t *testing.T) {
 	})
 }
 
+// TestBound: a claim that has a volume which was not carved for it is labelled
+// with that volume's node, where its agent sees it. No other costs a request.
+func TestBound(t *testing.T) {
+	to := func(pv string) func(*corev1.PersistentVolumeClaim) {
+		return func(c *corev1.PersistentVolumeClaim) { unannounced(c); c.Spec.VolumeName = pv }
+	}
+	within(t, func(t *testing.T, s *server) {
+		s.addNode("n1", true)
+		s.bound = map[string]string{"pvc-old": "n1 kept-uid", "pvc-gone": "n2 labelled-uid", "pvc-lost-uid": "n1 lost-uid", "pvc-others": "n1 somebody"}
+		s.put(claimObject("kept", to("pvc-old")))
+		defer s.lead()()
+		s.put(claimObject("labelled", to("pvc-gone"), labelled("n1"), chosen("n1")))
+		s.put(claimObject("lost", to("pvc-lost-uid"))) // published anew, for a claim that has lost its label
+		s.put(claimObject("unbound", to("pvc-others")))
+		synctest.Wait()
+		s.has("kept /n1", "labelled n1/n2", "lost /n1", "unbound /")
+		// Once when it was seen, and but for the last two once as it is now.
+		if s.looks != 6 {
+			t.Errorf("looked at PVs %d times", s.looks)
+		}
+		s.put(claimObject("mine", to("pvc-mine-uid"), labelled("n1")))
+		s.put(claimObject("static", to("pv"), ofClass("else")))
+		theirs := claimObject("theirs", to("pvc-theirs-uid"))
+		metav1.SetMetaDataAnnotation(&theirs.ObjectMeta, annProvisioner, "another")
+		s.put(theirs)
+		synctest.Wait()
+		if s.looks != 6 {
+			t.Errorf("looked at PVs %d times for claims that need it not", s.looks-6)
+		}
+	})
+}
+
+// TestBoundTakesNoRoom: one that has its volume is not counted against the room
+// that its agent tells of, and waits for none.
+func TestBoundTakesNoRoom(t *testing.T) {
+	within(t, func(t *testing.T, s *server) {
+		s.addNode("n1", true)
+		s.ok(s.c.rooms.Update(roomObject("now", "n1", gi, gi)))
+		s.bound = map[string]string{"pvc-old": "n1 kept-uid"}
+		s.put(claimObject("kept", ofClass("now"), labelled("n1"), func(c *corev1.PersistentVolumeClaim) { c.Spec.VolumeName = "pvc-old" }))
+		defer s.lead()()
+		s.put(claimObject("next", ofClass("now")))
+		synctest.Wait()
+		s.has("kept /n1", "next n1/n1")
+		s.put(claimObject("late", ofClass("now")))
+		synctest.Wait()
+		s.bound["pvc-late"] = "n1 late-uid"
+		s.put(claimObject("late", ofClass("now"), func(c *corev1.PersistentVolumeClaim) { c.Spec.VolumeName = "pvc-late" }))
+		synctest.Wait()
+		s.has("kept /n1", "late /n1", "next n1/n1")
+		if len(s.c.waiting) != 0 {
+			t.Errorf("these wait for room: %v", s.c.waiting)
+		}
+	})
+}
+
 // One that stands by writes nothing, nor does one that has led.
 func TestStandby(t *testing.T) {
 	within(t, func(t *testing.T, s *server) {

@@ -89,6 +89,24 @@ func carved(pv *corev1.PersistentVolume) bool {
 	return pv.Annotations[api.AnnIdentity] != "" || slices.Contains(pv.Finalizers, api.Finalizer)
 }
 
+// CarvedNode is the label value of the node of a volume that Berth carved and the
+// claim of that UID has; "" for any other PersistentVolume.
+func CarvedNode(pv *corev1.PersistentVolume, claimUID string) string {
+	if !carved(pv) || pv.Spec.ClaimRef == nil || string(pv.Spec.ClaimRef.UID) != claimUID {
+		return ""
+	}
+	if a := pv.Spec.NodeAffinity; a != nil && a.Required != nil {
+		for _, t := range a.Required.NodeSelectorTerms {
+			for _, e := range t.MatchExpressions {
+				if len(e.Values) == 1 && pinned(pv, api.LabelNode, e.Values[0]) {
+					return e.Values[0]
+				}
+			}
+		}
+	}
+	return ""
+}
+
 // handleIdentity is the identity of the volume with this handle. The object's
 // source cannot be changed, unlike the annotation with the identity.
 func handleIdentity(handle string) disk.ID {
