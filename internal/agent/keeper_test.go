@@ -248,6 +248,7 @@ func dieNamed(t *testing.T, device, erases, asks bool, dieAt int, after bool) (d
 	c, stop := begin()
 	if erases {
 		c.wantErr(c.create("a", 40*mib), nil, "")
+		settle() // the scheduler is told of the room by then, which is no step of the erasing
 		w.do(func() { w.carved.store.pieces["a"].bytes = "secret" })
 	}
 	w.do(func() { w.process.steps, w.process.dieAt, w.process.after = 0, dieAt, after })
