@@ -41,7 +41,7 @@ func TestController(t *testing.T) {
 func TestControllerPlaces(t *testing.T) {
 	for values, cleans := range map[string]bool{"testdata/pools.values.yaml": false, "testdata/everything.values.yaml": true} {
 		args := one[*appsv1.Deployment](t, decode(t, render(t, values))).Spec.Template.Spec.Containers[0].Args
-		if !slices.Contains(args, "--placement") || slices.Contains(args, "--storageclass-names=fast,raw") != cleans ||
+		if !slices.Contains(args, "--placement") || slices.Contains(args, "--storageclass-names=fast,raw,carved") != cleans ||
 			!cleans && slices.ContainsFunc(args, func(a string) bool { return strings.Contains(a, "stale") || strings.Contains(a, "pvc") }) {
 			t.Errorf("%s: the controller is started with %q", values, args)
 		}
