@@ -80,6 +80,7 @@ func (p *pools) set(ctx context.Context, list []config.Pool) {
 		p.leaving[s] = true
 		close(s.stop)
 		p.reports.clear(poolSubject(name))
+		p.reports.clear(strangersSubject(name))
 	}
 	for _, c := range list {
 		if s := p.byName[c.Name]; s != nil {
@@ -226,6 +227,7 @@ func (p *pools) proves(ctx context.Context, s *poolState, cfg config.Pool, g *ga
 	}
 	s.gate, s.why = g, nil
 	p.reports.clear(poolSubject(cfg.Name))
+	p.reportStrangers(cfg, g.strangers())
 	p.mu.Unlock()
 	p.log.Info("pool opened", "pool", cfg.Name, "where", cfg.Where())
 	p.tell(cfg.Name)

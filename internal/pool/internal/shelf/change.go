@@ -1,6 +1,7 @@
 package shelf
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,6 +44,9 @@ func (s *Shelf) Carve(ctx context.Context, want pool.Spec) (pool.Volume, error) 
 		return have, nil
 	case err == nil:
 		return pool.Volume{}, fmt.Errorf("%w: %s is %s of %d bytes, and %s of %d bytes was asked for", pool.ErrDiffers, v.ID, have.Mode, have.Bytes, v.Mode, v.Bytes)
+	}
+	if err := s.vacant(v.ID); err != nil {
+		return pool.Volume{}, err
 	}
 	temp := half + string(v.ID)
 	if err := s.setAside(temp, v.Bytes); err != nil {
@@ -274,8 +278,12 @@ func (s *Shelf) leave(v pool.Volume, temp string) error {
 	return err
 }
 
-// destroy removes a directory that is no volume's any more, or never was.
+// destroy removes a directory that is no volume's any more, or never was. What is
+// not Berth's is an error.
 func (s *Shelf) destroy(ctx context.Context, dir string) error {
+	if strange, err := s.stranger(dir); err != nil || strange {
+		return cmp.Or(err, fmt.Errorf("%s is not Berth's, and is left alone; move it elsewhere", s.folder.Path(dir)))
+	}
 	if names, err := s.folder.Names(dir); len(names) == 0 || err != nil {
 		if err != nil {
 			return err
