@@ -127,12 +127,17 @@ func (subvolumes) Total(f *host.Folder) (int64, error) { return shelf.Usable(f) 
 
 // Destroy removes a subvolume, and waits until its space is free, so that it is not
 // promised before. Its limit goes first: when it is gone, nothing tells its number
-// any more; nor is there anything to wait by then, after a crash. What a tenant made
-// subvolumes in is emptied first.
+// any more. One that is gone was removed by a call that did not wait to the end:
+// this waits for all that are removed, as which of them it was is not known. What
+// a tenant made subvolumes in is emptied first.
 func (s subvolumes) Destroy(ctx context.Context, f *host.Folder, name string) error {
 	v, err := f.SubvolumeOf(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		removed, err := f.RemovedSubvolumes()
+		for _, v := range removed {
+			err = errors.Join(err, s.freed(ctx, f, v))
+		}
+		return err
 	}
 	if err != nil {
 		return err

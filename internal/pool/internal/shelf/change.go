@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"slices"
 
 	"github.com/berth-storage/berth/internal/host"
 	"github.com/berth-storage/berth/internal/pool"
@@ -284,14 +285,17 @@ func (s *Shelf) destroy(ctx context.Context, dir string) error {
 	if strange, err := s.stranger(dir); err != nil || strange {
 		return cmp.Or(err, fmt.Errorf("%s is not Berth's, and is left alone; move it elsewhere", s.folder.Path(dir)))
 	}
-	if names, err := s.folder.Names(dir); len(names) == 0 || err != nil {
-		if err != nil {
-			return err
-		}
+	names, err := s.folder.Names(dir)
+	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
 		return s.hands.Remove(dir)
 	}
-	if err := s.kind.Destroy(ctx, s.folder, dir+"/"+Data); err != nil {
-		return err
+	if !slices.Contains(names, dataFile) { // a raw volume has no directory
+		if err := s.kind.Destroy(ctx, s.folder, dir+"/"+Data); err != nil {
+			return err
+		}
 	}
 	for _, file := range []string{dataFile, specFile, specFile + ".tmp", ""} {
 		name := dir

@@ -45,8 +45,8 @@ type Kind interface {
 	// Limit sets how many bytes the directory can hold. The same may be set
 	// again; a smaller size is set only right after a larger one could not be.
 	Limit(f *host.Folder, name string, bytes int64) error
-	// Destroy removes the directory with all that is in it. Part of it, or all,
-	// may be gone already.
+	// Destroy removes the directory with all that is in it, and returns once its
+	// space can be had. Part of it, or all, may be gone already.
 	Destroy(ctx context.Context, f *host.Folder, name string) error
 	// Total is how many bytes the filesystem can promise.
 	Total(f *host.Folder) (int64, error)
