@@ -3,17 +3,20 @@ package placement
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/internal/publish"
+	"github.com/berth-storage/berth/internal/publish/metrictest"
 )
 
 // within runs a controller's test in a bubble: no time passes but what it waits.
@@ -102,6 +105,17 @@ func TestBoundTakesNoRoom(t *testing.T) {
 			t.Errorf("these wait for room: %v", s.c.waiting)
 		}
 	})
+}
+
+// TestMetricsAreDocumented: docs/metrics.md has the metrics that there are.
+func TestMetricsAreDocumented(t *testing.T) {
+	metrics := prometheus.NewRegistry()
+	defer newController(Options{Log: slog.New(slog.DiscardHandler)}, nil, metrics).queue.ShutDown()
+	families, err := metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrictest.Documented(t, families, "### Placing claims")
 }
 
 // One that stands by writes nothing, nor does one that has led.
