@@ -254,7 +254,7 @@ func wantVolumes(ctx context.Context, g pool.Pool, want []pool.ID) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: it has none of the %d volumes that the journal knows, such as %s, so it is another one, or was made anew; bring back the one that has them", pool.ErrUnfit, len(want), want[0])
+	return fmt.Errorf("%w: it has none of the %d volumes that the journal knows, such as %s, so it is another one, or was made anew; bring back the one that has them, or, where it is lost, delete the claims and give each of the volumes up: berth volume list, berth volume forget ID", pool.ErrUnfit, len(want), want[0])
 }
 
 // drop gives a pool to nobody any more. It is reported when it cannot be opened
