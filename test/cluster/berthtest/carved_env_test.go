@@ -83,6 +83,19 @@ func (e *carvedEnv) rooms(ctx context.Context, class string) (map[string]room, e
 	return rooms, nil
 }
 
+// promised waits until a node's room is less than before the test by what was
+// promised there, to the byte.
+func (e *carvedEnv) promised(node string, bytes int64) {
+	e.Helper()
+	e.Until(fmt.Sprintf("%d bytes of %s to be promised", bytes, node), func(ctx context.Context) error {
+		rooms, err := e.rooms(ctx, cluster.PoolClass)
+		if got := e.before[node].free - rooms[node].free; err == nil && got != bytes {
+			err = fmt.Errorf("%d are", got)
+		}
+		return err
+	})
+}
+
 // asBefore is nil when the room is what it was to the byte, and neither a
 // PersistentVolume nor a record of a volume is left.
 func (e *carvedEnv) asBefore(ctx context.Context) error {

@@ -29,18 +29,18 @@ func TestClusterCarved(t *testing.T) {
 	e.Must(e.Space.CreateSet(e.Ctx, 2, workload.Pod{
 		Name: "db",
 		Claims: []workload.Claim{
-			{Name: "data", Class: cluster.PoolClass, Bytes: 64 * mib},
-			{Name: "raw", Class: cluster.PoolClass, Bytes: 64 * mib, Block: true},
+			{Name: "data", Class: cluster.PoolClass, Bytes: 16 * mib},
+			{Name: "raw", Class: cluster.PoolClass, Bytes: 16 * mib, Block: true},
 		},
 		Script: `if [ -e /data/a ]; then echo read $(cat /data/a) $(head -c 4 /dev/raw); else
-if dd if=/dev/zero of=/data/full bs=1M count=80 2>/dev/null; then echo wrote too much; exit 1; fi
-rm /data/full; echo kept >/data/a; printf kept | dd of=/dev/raw conv=notrunc,fsync 2>/dev/null; sync
+if dd if=/dev/zero of=/data/full bs=1M count=24 2>/dev/null; then echo wrote too much; exit 1; fi
+rm /data/full; sync -f /data; echo kept >/data/a; printf kept | dd of=/dev/raw conv=notrunc,fsync 2>/dev/null; sync
 echo wrote $(blockdev --getsize64 /dev/raw) $(head -c 4096 /dev/raw | tail -c +5 | tr -d '\0' | wc -c)
 fi` + stay,
 	}))
 	e.scratch(tuned)
 	for _, pod := range []string{"db-0", "db-1"} {
-		if got, want := e.said(pod, "wrote"), fmt.Sprint(64*mib, " 0"); got != want {
+		if got, want := e.said(pod, "wrote"), fmt.Sprint(16*mib, " 0"); got != want {
 			t.Errorf("%s has a device of, and with, %q; want %q", pod, got, want)
 		}
 	}
@@ -83,7 +83,7 @@ echo options $(grep ' /once ' /proc/self/mountinfo | cut -d' ' -f6)` + stay,
 	if got := e.said("alone", "options"); !strings.Contains(got, "noatime") {
 		e.Errorf("a volume of a class with noatime is mounted %q", got)
 	}
-	e.start("", workload.Pod{Name: "second", Claims: p.Claims, Script: stay})
+	e.start("", workload.Pod{Name: "second", Claims: p.Claims, Script: "echo began" + stay})
 	e.Until("the second pod to be refused", func(ctx context.Context) error {
 		p, err := e.C.Client().CoreV1().Pods(e.Space.Name).Get(ctx, "second", metav1.GetOptions{})
 		if err == nil && !strings.Contains(workload.Describe(p), "ReadWriteOncePod") {
@@ -92,7 +92,7 @@ echo options $(grep ' /once ' /proc/self/mountinfo | cut -d' ' -f6)` + stay,
 		return err
 	})
 	e.Must(e.Space.DeletePod(e.Ctx, "alone"))
-	e.said("second", "")
+	e.said("second", "began")
 	e.Until("the pod's own claim to be gone", func(ctx context.Context) error {
 		list, err := e.C.Client().CoreV1().PersistentVolumeClaims(e.Space.Name).List(ctx, metav1.ListOptions{})
 		for _, c := range list.Items {

@@ -25,11 +25,14 @@ func TestClusterCarvedImmediate(t *testing.T) {
 		return e.bound(name)
 	}
 	// More than half a node, so that the room tells the nodes apart from here on.
-	first := claim("first", max(e.before["node-1"].free, e.before["node-2"].free)*3/4/mib*mib)
+	most := max(e.before["node-1"].free, e.before["node-2"].free) * 3 / 4 / mib * mib
+	first := claim("first", most)
+	e.promised(first, most)
 	second := claim("second", 64*mib)
 	if first == second {
 		t.Errorf("of two claims both are on %s, where the first has taken most of the room", first)
 	}
+	e.promised(second, 64*mib)
 	begun := time.Now()
 	e.Must(e.Space.CreateClaims(e.Ctx, workload.Claim{Name: "large", Class: class, Bytes: (e.before[second].largest - 32*mib) / mib * mib}))
 	e.Event(begun, "PersistentVolumeClaim", "large", api.ReasonNoRoom, "")
