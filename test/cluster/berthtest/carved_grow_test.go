@@ -35,7 +35,7 @@ echo added $(tail -c +%d /dev/raw | tr -d '\0' | wc -c)
 until try 48; do sleep 0.1; done; echo grown
 until try 80; do sleep 0.1; done; echo again`, 32*mib, 64*mib, 32*mib+1) + stay,
 	}
-	e.run("", p)
+	e.Must(e.Space.Create(e.Ctx, p))
 	e.said(p.Name, "begun")
 	before, err := e.Space.Placement(e.Ctx, p.Name)
 	e.Must(err)
@@ -71,7 +71,12 @@ until try 80; do sleep 0.1; done; echo again`, 32*mib, 64*mib, 32*mib+1) + stay,
 	if now, err := e.Space.Placement(e.Ctx, p.Name); err != nil || now.UID != before.UID {
 		t.Errorf("the pod is another one: %v (%v)", now, err)
 	}
-	e.allBack()
+}
+
+// resizing are the conditions that are about growth.
+var resizing = map[corev1.PersistentVolumeClaimConditionType]bool{
+	corev1.PersistentVolumeClaimResizing: true, corev1.PersistentVolumeClaimFileSystemResizePending: true,
+	corev1.PersistentVolumeClaimControllerResizeError: true, corev1.PersistentVolumeClaimNodeResizeError: true,
 }
 
 // ask has a claim ask for another size.
@@ -82,12 +87,14 @@ func (e *carvedEnv) ask(claim string, bytes int64) {
 	e.Must(err)
 }
 
-// has waits until a claim has a size and nothing is said of it any more, and its
-// volume has that size, too.
+// has waits until a claim has a size and nothing is said of its growth any more,
+// and its volume has that size, too. Kubernetes has other things to say of a claim,
+// as that a pod uses it.
 func (e *carvedEnv) has(claim string, bytes int64) {
 	e.Helper()
 	c := e.claimed(claim, fmt.Sprintf("to have %d bytes", bytes), func(c *corev1.PersistentVolumeClaim) bool {
-		return c.Status.Capacity.Storage().Value() == bytes && len(c.Status.Conditions) == 0 && len(c.Status.AllocatedResourceStatuses) == 0
+		return c.Status.Capacity.Storage().Value() == bytes && len(c.Status.AllocatedResourceStatuses) == 0 &&
+			!slices.ContainsFunc(c.Status.Conditions, func(c corev1.PersistentVolumeClaimCondition) bool { return resizing[c.Type] })
 	})
 	e.pv(c.Spec.VolumeName, "as large", func(pv *corev1.PersistentVolume) bool { return pv.Spec.Capacity.Storage().Value() == bytes })
 }

@@ -50,7 +50,6 @@ func TestClusterCarvedRetain(t *testing.T) {
 	e.released(pv.Name)
 	e.promised(e.nodeOf(pv), 32*mib)
 	e.patch(pv.Name, `{"spec":{"persistentVolumeReclaimPolicy":"Delete"}}`)
-	e.allBack()
 }
 
 // TestClusterCarvedPVForcedAway: a volume whose PersistentVolume was taken away by
@@ -89,7 +88,6 @@ func TestClusterCarvedPVForcedAway(t *testing.T) {
 	if c := e.claim("data"); c.Spec.VolumeName != pv.Name {
 		t.Errorf("the new claim has %s", c.Spec.VolumeName)
 	}
-	e.allBack()
 }
 
 // write has a pod write something to a new volume, and returns what it was made

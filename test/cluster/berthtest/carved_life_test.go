@@ -51,7 +51,6 @@ fi` + stay,
 	if got := e.said("db-0", "read"); got != "kept kept" {
 		t.Errorf("db-0 came back and read %q", got)
 	}
-	e.allBack()
 }
 
 // scratch runs a pod that is not root's, with a volume that is to be as old as
@@ -76,14 +75,15 @@ echo options $(grep ' /once ' /proc/self/mountinfo | cut -d' ' -f6)` + stay,
 			}}}}})
 	c := &object.Spec.Containers[0]
 	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "scratch", MountPath: "/scratch"})
-	e.make(object)
+	_, err := e.C.Client().CoreV1().Pods(e.Space.Name).Create(e.Ctx, object, metav1.CreateOptions{})
+	e.Must(err)
 	if got := e.said("alone", "owned"); got != "2000 2000" {
 		e.Errorf("a pod with fsGroup 2000 wrote files of the groups %q", got)
 	}
 	if got := e.said("alone", "options"); !strings.Contains(got, "noatime") {
 		e.Errorf("a volume of a class with noatime is mounted %q", got)
 	}
-	e.start("", workload.Pod{Name: "second", Claims: p.Claims, Script: "echo began" + stay})
+	e.Must(e.Space.CreatePod(e.Ctx, workload.Pod{Name: "second", Claims: p.Claims, Script: "echo began" + stay}))
 	e.Until("the second pod to be refused", func(ctx context.Context) error {
 		p, err := e.C.Client().CoreV1().Pods(e.Space.Name).Get(ctx, "second", metav1.GetOptions{})
 		if err == nil && !strings.Contains(workload.Describe(p), "ReadWriteOncePod") {

@@ -40,5 +40,4 @@ func TestClusterCarvedImmediate(t *testing.T) {
 	if node := e.bound("large"); node != first {
 		t.Errorf("room became free on %s, and a claim that waited for it was bound on %s", first, node)
 	}
-	e.allBack()
 }

@@ -19,15 +19,15 @@ func TestClusterCarvedAgentRestarts(t *testing.T) {
 	e := beginCarved(t)
 	const node = "node-1"
 	pod := func(name, script string) workload.Pod {
-		return workload.Pod{Name: name, Script: script + stay, Claims: []workload.Claim{
+		return workload.Pod{Name: name, Node: node, Script: script + stay, Claims: []workload.Claim{
 			{Name: name, Class: cluster.PoolClass, Bytes: 32 * mib},
 			{Name: name + "-raw", Class: cluster.PoolClass, Bytes: 32 * mib, Block: true},
 		}}
 	}
-	e.run(node, pod("holder", `echo began; until [ -e /holder/go ]; do echo a >/holder/a || exit 1; sleep 0.1; done
-dd if=/dev/zero of=/dev/holder-raw bs=1M count=1 conv=notrunc,fsync 2>/dev/null && echo kept $(cat /holder/a)`))
+	e.Must(e.Space.Create(e.Ctx, pod("holder", `echo began; until [ -e /holder/go ]; do echo a >/holder/a || exit 1; sleep 0.1; done
+dd if=/dev/zero of=/dev/holder-raw bs=1M count=1 conv=notrunc,fsync 2>/dev/null && echo kept $(cat /holder/a)`)))
 	leaver := pod("leaver", "echo began")
-	e.run(node, leaver)
+	e.Must(e.Space.Create(e.Ctx, leaver))
 	for _, name := range []string{"holder", "leaver"} {
 		e.said(name, "began")
 	}
@@ -38,7 +38,7 @@ dd if=/dev/zero of=/dev/holder-raw bs=1M count=1 conv=notrunc,fsync 2>/dev/null 
 	var comers []string
 	for i := range 4 {
 		name := fmt.Sprintf("comer-%d", i)
-		e.run(node, pod(name, fmt.Sprintf("echo a >/%s/a && echo began", name)))
+		e.Must(e.Space.Create(e.Ctx, pod(name, fmt.Sprintf("echo a >/%s/a && echo began", name))))
 		comers = append(comers, name)
 		if i == 1 { // some of the claims are under way, others find nobody
 			e.Must(e.C.Client().CoreV1().Pods(agent.Namespace).Delete(e.Ctx, agent.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}))
@@ -60,5 +60,4 @@ dd if=/dev/zero of=/dev/holder-raw bs=1M count=1 conv=notrunc,fsync 2>/dev/null 
 	if at, err := e.Space.Placement(e.Ctx, "holder"); err != nil || at.UID != before.UID {
 		t.Errorf("the pod that had a volume is another one: %v (%v)", at, err)
 	}
-	e.allBack()
 }

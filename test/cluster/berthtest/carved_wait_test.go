@@ -13,37 +13,7 @@ import (
 
 	"github.com/berth-storage/berth/test/cluster/pvwatch"
 	"github.com/berth-storage/berth/test/cluster/stage"
-	"github.com/berth-storage/berth/test/cluster/workload"
 )
-
-// on has a pod placed on one node alone.
-func on(node string, p *corev1.Pod) *corev1.Pod {
-	p.Spec.NodeSelector = map[string]string{corev1.LabelHostname: node}
-	return p
-}
-
-// run makes a pod with its claims, on one node or anywhere.
-func (e *carvedEnv) run(node string, p workload.Pod) {
-	e.Helper()
-	e.Must(e.Space.CreateClaims(e.Ctx, p.Claims...))
-	e.start(node, p)
-}
-
-// start makes a pod whose claims are there.
-func (e *carvedEnv) start(node string, p workload.Pod) {
-	e.Helper()
-	object := p.Object()
-	if node != "" {
-		on(node, object)
-	}
-	e.make(object)
-}
-
-func (e *carvedEnv) make(p *corev1.Pod) {
-	e.Helper()
-	_, err := e.C.Client().CoreV1().Pods(e.Space.Name).Create(e.Ctx, p, metav1.CreateOptions{})
-	e.Must(err)
-}
 
 // said waits until a pod has said a word, and returns the rest of that line.
 func (e *carvedEnv) said(pod, word string) string {
