@@ -58,7 +58,6 @@ until try 80; do sleep 0.1; done; echo again`, 32*mib, 64*mib, 32*mib+1) + stay,
 			return c.Type == corev1.PersistentVolumeClaimControllerResizeError && c.Status == corev1.ConditionTrue
 		})
 	})
-	t.Logf("%v", c.Status.Conditions)
 	if got := c.Status.AllocatedResourceStatuses[corev1.ResourceStorage]; got != corev1.PersistentVolumeClaimControllerResizeInfeasible {
 		t.Errorf("its stage is %q", got)
 	}
