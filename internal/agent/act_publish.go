@@ -24,18 +24,12 @@ func (a *Agent) publish(ctx context.Context, s *situation, r volume.Record) (ste
 	if err != nil {
 		return halt, err
 	}
-	started := time.Now()
-	pv := publish.PersistentVolume(a.spec(s, r, class), a.node)
-	var created bool
-	got, err := limited(ctx, a, func() (got *pvObject, err error) {
-		got, created, err = a.cluster.Create(ctx, pv)
-		return got, err
-	})
+	got, took, err := a.create(ctx, publish.PersistentVolume(a.spec(s, r, class), a.node))
 	if err != nil {
 		return halt, err
 	}
-	if created {
-		a.metrics.published(s.slot, time.Since(started))
+	if took > 0 {
+		a.metrics.published(s.slot, took)
 		a.log.Info("published", "pv", got.Name, "volume", r.ID, "disk", r.Identity, "path", s.in.Disk.Path)
 		a.store.Put(got, false)
 		return goOn, nil
@@ -49,6 +43,21 @@ func (a *Agent) publish(ctx context.Context, s *situation, r volume.Record) (ste
 		return goOn, nil
 	}
 	return a.nameTaken(s, r, got)
+}
+
+// create creates a PV, and returns how long that took; 0 with the one that has the
+// name already.
+func (a *Agent) create(ctx context.Context, pv *pvObject) (got *pvObject, took time.Duration, err error) {
+	started := time.Now()
+	var created bool
+	got, err = limited(ctx, a, func() (got *pvObject, err error) {
+		got, created, err = a.cluster.Create(ctx, pv)
+		return got, err
+	})
+	if created {
+		took = max(time.Since(started), 1) // a clock may be too coarse to tell
+	}
+	return got, took, err
 }
 
 // classFor returns the StorageClass that volumes are published under.

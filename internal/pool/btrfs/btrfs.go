@@ -19,7 +19,6 @@ import (
 	"github.com/berth-storage/berth/internal/host"
 	"github.com/berth-storage/berth/internal/pool"
 	"github.com/berth-storage/berth/internal/pool/internal/shelf"
-	"github.com/berth-storage/berth/internal/wipe"
 )
 
 // A Pool is a pool.Pool.
@@ -110,10 +109,9 @@ func quotas(sysfs, uuid string) (string, error) {
 
 type subvolumes struct{ groups string }
 
-// newMode is the mode of a new volume's directory, as `mkdir` gives it to root.
-const newMode = 0o755
-
-func (subvolumes) Make(f *host.Folder, name string) error { return f.MakeSubvolume(name, newMode) }
+func (subvolumes) Make(f *host.Folder, name string) error {
+	return f.MakeSubvolume(name, shelf.NewMode)
+}
 
 func (subvolumes) Limit(f *host.Folder, name string, bytes int64) error {
 	v, err := f.SubvolumeOf(name)
@@ -152,12 +150,7 @@ func (s subvolumes) Destroy(ctx context.Context, f *host.Folder, name string) er
 	if !errors.Is(err, unix.ENOTEMPTY) {
 		return err
 	}
-	t, err := host.OpenTree(f.Path(name), func(int) error { return nil })
-	if err != nil {
-		return err
-	}
-	_, err = wipe.Contents(ctx, t, wipe.ContentsOptions{Owner: disk.Owner{Mode: newMode}})
-	if err = errors.Join(err, t.Shut()); err != nil {
+	if err := shelf.Empty(ctx, f, name); err != nil {
 		return err
 	}
 	if err := f.DestroySubvolume(name); err != nil {
