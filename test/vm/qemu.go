@@ -143,17 +143,11 @@ func (m *Machine) launch(ctx context.Context, order []string) error {
 // need not translate it anew: one of LVM's tools takes 0.2 s, and took 0.45 s.
 const fasterBoot = "mitigations=off cryptomgr.notests no_timer_check tsc=reliable nokaslr norandmaps audit=0"
 
-// fasterCPU leaves out what costs much to emulate and changes nothing for a test:
-// with erms, kernel and libraries copy and clear byte by byte, each a step of the
-// emulator's; smap and smep have it look at more on each access; la57 makes the
-// page tables one level deeper. Together they are a quarter of all the time.
-const fasterCPU = "max,-erms,-smap,-smep,-la57"
-
 // args describe the machine itself.
 func (s system) args() []string {
 	args := []string{
 		"-nodefaults", "-display", "none", "-no-user-config", "-no-reboot",
-		"-accel", "tcg,thread=multi", "-cpu", fasterCPU, "-smp", "2", "-M", "q35", "-m", "1024",
+		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-M", "q35", "-m", "1024",
 		"-kernel", s.kernel, "-append", "console=ttyS0 quiet panic=-1 " + fasterBoot,
 		"-serial", "stdio", "-device", "virtio-serial-pci",
 		"-drive", "file=" + s.root + ",if=none,id=root,format=raw,snapshot=on",
