@@ -20,11 +20,12 @@ type world struct {
 }
 
 // bestNode returns the name of the node with most room for a claim; "" with the
-// reason when none has enough. Of what an agent says is free, the claims that
+// reason when none has enough, and whether any agent has told of room for its
+// class. Of what an agent says is free, the claims that
 // were placed on its node and have no volume yet are taken off: more is never
 // promised here than there is. A claim that the agent has counted already is
 // taken off twice until it is bound, which can only make a choice wait.
-func (w world) bestNode(c claim) (name, why string) {
+func (w world) bestNode(c claim) (name, why string, known bool) {
 	of := w.classes[c.class]
 	byLabel := map[string]node{}
 	for _, n := range w.nodes {
@@ -32,6 +33,7 @@ func (w world) bestNode(c claim) (name, why string) {
 	}
 	best, most, served := room{free: -1, largest: -1}, int64(0), false
 	for _, r := range w.rooms {
+		known = known || r.class == c.class
 		n, there := byLabel[r.node]
 		if r.class != c.class || !there || !n.usable || !of.allows(n) {
 			continue
@@ -53,11 +55,11 @@ func (w world) bestNode(c claim) (name, why string) {
 	}
 	switch {
 	case name != "":
-		return name, ""
+		return name, "", known
 	case !served:
-		return "", fmt.Sprintf("no node that pods can start on has a pool for class %s; an agent says which of its pools serve it, and labels of the class's allowedTopologies count", c.class)
+		return "", fmt.Sprintf("no node that pods can start on has a pool for class %s; an agent says which of its pools serve it, and labels of the class's allowedTopologies count", c.class), known
 	}
-	return "", fmt.Sprintf("no node has room for %s in class %s; at most %s can be had on one now; it is tried again when that changes", size(c.bytes), c.class, size(most))
+	return "", fmt.Sprintf("no node has room for %s in class %s; at most %s can be had on one now; it is tried again when that changes", size(c.bytes), c.class, size(most)), known
 }
 
 func size(bytes int64) string { return resource.NewQuantity(bytes, resource.BinarySI).String() }

@@ -41,7 +41,8 @@ const (
 
 // patience is how long the watch may take to show a choice that was written. One
 // that a claim has lost again may never be shown, where the watch has begun anew
-// in between.
+// in between. Agents have as long to say which of their pools serve a class: one
+// that is as new as its first claim lacks their word for some milliseconds.
 const patience = 5 * time.Second
 
 // errLate: the claim is not any more as it was judged, and the watch has yet to
@@ -80,8 +81,9 @@ type promise struct {
 
 // waiting is a claim of a UID that waits for room.
 type waiting struct {
-	uid  string
-	told bool
+	uid   string
+	since time.Time
+	told  bool
 }
 
 // New returns a controller, whose metrics are registered with reg, and what it

@@ -289,6 +289,28 @@ func TestWaiting(t *testing.T) {
 	})
 }
 
+// A class that is as new as its claim has no room yet that an agent tells of: that
+// is no reason to alarm anybody, unless it stays so.
+func TestNewClass(t *testing.T) {
+	within(t, func(t *testing.T, s *server) {
+		s.addNode("n1", true)
+		defer s.lead()()
+		s.put(claimObject("a", ofClass("now")))
+		s.put(claimObject("b", ofClass("now-other")))
+		time.Sleep(patience / 2)
+		s.ok(s.c.rooms.Add(roomObject("now", "n1", gi, gi)))
+		synctest.Wait()
+		s.has("a n1/n1", "b /")
+		if len(s.events) != 0 {
+			t.Errorf("told %q at once", s.events)
+		}
+		time.Sleep(10 * patience)
+		if len(s.events) != 1 || !strings.Contains(s.events[0], "b NoRoom: no node that pods can start on has a pool for class now-other") {
+			t.Errorf("told %q", s.events)
+		}
+	})
+}
+
 func TestSynced(t *testing.T) {
 	s := newServer(t)
 	defer s.c.queue.ShutDown()

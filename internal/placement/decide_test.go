@@ -176,7 +176,7 @@ func TestBestNode(t *testing.T) {
 			}
 			me := claim{class: c.class, bytes: c.asks}
 			me.UID = "me"
-			got, why := w.bestNode(me)
+			got, why, _ := w.bestNode(me)
 			if got != c.want || (why == "") != (c.why == "") || !strings.Contains(why, c.why) {
 				t.Errorf("%q, %q; want %q, %q", got, why, c.want, c.why)
 			}
