@@ -70,6 +70,8 @@ type Controller struct {
 	chosen map[string]promise
 	// waiting are the claims that no node has room for, by key.
 	waiting map[string]waiting
+	// last are the nodes that were chosen last, by namespace.
+	last map[string]lastChoice
 }
 
 // promise is the node that was chosen for a claim of a UID.
@@ -77,6 +79,12 @@ type promise struct {
 	uid, node string
 	unsure    bool      // the API server has not answered whether it was written
 	written   time.Time // when it was; zero before
+}
+
+// lastChoice is the node that was chosen at that time.
+type lastChoice struct {
+	node string
+	at   time.Time
 }
 
 // waiting is a claim of a UID that waits for room.
@@ -100,7 +108,7 @@ func New(o Options, config *rest.Config, reg prometheus.Registerer) (*Controller
 
 func newController(o Options, k cluster, reg prometheus.Registerer) *Controller {
 	c := &Controller{
-		o: o, log: o.Log, cluster: k, chosen: map[string]promise{}, waiting: map[string]waiting{},
+		o: o, log: o.Log, cluster: k, chosen: map[string]promise{}, waiting: map[string]waiting{}, last: map[string]lastChoice{},
 		queue: workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[string](firstRetry, lastRetry)),
 	}
 	c.claims = newMirror(viewClaim, c.claimChanged)

@@ -311,6 +311,30 @@ func TestNewClass(t *testing.T) {
 	})
 }
 
+// Claims of a namespace that come one after the other may be for one pod, which
+// needs them on one node.
+func TestTogether(t *testing.T) {
+	within(t, func(t *testing.T, s *server) {
+		s.addNode("n1", true)
+		s.addNode("n2", true)
+		s.ok(s.c.rooms.Add(roomObject("now", "n1", 16*gi, 16*gi)))
+		s.ok(s.c.rooms.Add(roomObject("now", "n2", 16*gi, 16*gi)))
+		defer s.lead()()
+		s.put(claimObject("a", ofClass("now")))
+		time.Sleep(together - time.Second)
+		s.put(claimObject("b", ofClass("now")))
+		synctest.Wait()
+		s.has("a n1/n1", "b n1/n1")
+		time.Sleep(together)
+		s.put(claimObject("later", ofClass("now")))
+		synctest.Wait()
+		s.has("a n1/n1", "b n1/n1", "later n2/n2")
+		if len(s.c.last) != 1 {
+			t.Errorf("remembers %v", s.c.last)
+		}
+	})
+}
+
 func TestSynced(t *testing.T) {
 	s := newServer(t)
 	defer s.c.queue.ShutDown()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -133,8 +134,13 @@ func (c *Controller) promise(cl claim) (node, why string, told bool) {
 			w.placed[at] = append(w.placed[at], other)
 		}
 	}
+	if last, ok := c.last[cl.Namespace]; ok && time.Since(last.at) < together {
+		w.beside = last.node
+	}
 	node, why, known := w.bestNode(cl)
 	if node != "" {
+		maps.DeleteFunc(c.last, func(_ string, l lastChoice) bool { return time.Since(l.at) >= together })
+		c.last[cl.Namespace] = lastChoice{node: node, at: time.Now()}
 		c.chosen[cl.key()] = promise{uid: cl.UID, node: node}
 		delete(c.waiting, cl.key())
 		return node, "", false
