@@ -301,12 +301,13 @@ func TestNewClass(t *testing.T) {
 		s.ok(s.c.rooms.Add(roomObject("now", "n1", gi, gi)))
 		synctest.Wait()
 		s.has("a n1/n1", "b /")
-		if len(s.events) != 0 {
-			t.Errorf("told %q at once", s.events)
+		if told := s.told(); len(told) != 0 {
+			t.Errorf("told %q at once", told)
 		}
 		time.Sleep(10 * patience)
-		if len(s.events) != 1 || !strings.Contains(s.events[0], "b NoRoom: no node that pods can start on has a pool for class now-other") {
-			t.Errorf("told %q", s.events)
+		synctest.Wait()
+		if told := s.told(); len(told) != 1 || !strings.Contains(told[0], "b NoRoom: no node that pods can start on has a pool for class now-other") {
+			t.Errorf("told %q", told)
 		}
 	})
 }
@@ -329,9 +330,10 @@ func TestTogether(t *testing.T) {
 		s.put(claimObject("later", ofClass("now")))
 		synctest.Wait()
 		s.has("a n1/n1", "b n1/n1", "later n2/n2")
-		if len(s.c.last) != 1 {
+		if s.c.mu.Lock(); len(s.c.last) != 1 {
 			t.Errorf("remembers %v", s.c.last)
 		}
+		s.c.mu.Unlock()
 	})
 }
 
