@@ -139,7 +139,9 @@ func (m *Machine) launch(ctx context.Context, order []string) error {
 
 // fasterBoot leaves out what a machine that lives for seconds has no use for,
 // and what takes long where every instruction is emulated: half a second of five.
-const fasterBoot = "mitigations=off cryptomgr.notests no_timer_check tsc=reliable nokaslr audit=0"
+// With norandmaps a program lies at the same addresses each time, so that QEMU
+// need not translate it anew: one of LVM's tools takes 0.2 s, and took 0.45 s.
+const fasterBoot = "mitigations=off cryptomgr.notests no_timer_check tsc=reliable nokaslr norandmaps audit=0"
 
 // args describe the machine itself.
 func (s system) args() []string {
