@@ -79,6 +79,7 @@ const (
 	ReasonClaimRefused    = "ClaimRefused"
 	ReasonNotRegistered   = "CSINotRegistered"
 	ReasonPoolUnfit       = "PoolUnfit"
+	ReasonPoolForeign     = "PoolForeign"
 )
 
 // The environment of a command that erases a volume: a class's own, and

@@ -41,7 +41,7 @@ func TestController(t *testing.T) {
 func TestControllerPlaces(t *testing.T) {
 	for values, cleans := range map[string]bool{"testdata/pools.values.yaml": false, "testdata/everything.values.yaml": true} {
 		args := one[*appsv1.Deployment](t, decode(t, render(t, values))).Spec.Template.Spec.Containers[0].Args
-		if !slices.Contains(args, "--placement") || slices.Contains(args, "--storageclass-names=fast,raw") != cleans ||
+		if !slices.Contains(args, "--placement") || slices.Contains(args, "--storageclass-names=fast,raw,carved") != cleans ||
 			!cleans && slices.ContainsFunc(args, func(a string) bool { return strings.Contains(a, "stale") || strings.Contains(a, "pvc") }) {
 			t.Errorf("%s: the controller is started with %q", values, args)
 		}
@@ -72,11 +72,12 @@ func TestControllerRights(t *testing.T) {
 		"kube-node-lease coordination.k8s.io/leases": "get",
 	}
 	places := map[string]string{
+		"/persistentvolumes":                  "get",
 		"/persistentvolumeclaims":             "list patch watch",
 		"storage.k8s.io/storageclasses":       "list watch",
 		"storage.k8s.io/csistoragecapacities": "list watch",
 	}
-	both := map[string]string{"/persistentvolumeclaims": "delete get list patch watch"}
+	both := map[string]string{"/persistentvolumeclaims": "delete get list patch watch", "/persistentvolumes": "delete get list patch watch"}
 	for values, parts := range map[string][]map[string]string{
 		"testdata/controller.values.yaml": {common, cleans},
 		"testdata/pools.values.yaml":      {common, places},

@@ -32,8 +32,8 @@ func controllerCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "controller",
 		Short: "Clean up after nodes that are gone, and place claims",
-		Long: `Controller deletes the claims that are bound to local volumes of nodes that are
-gone, so that their pods can be placed elsewhere, and the PersistentVolumes of
+		Long: `Controller deletes the claims that are bound to local or carved volumes of nodes that
+are gone, so that their pods can be placed elsewhere, and the PersistentVolumes of
 such nodes that are Available, or Released with the reclaim policy Delete. It
 does so only for the StorageClasses that are named, and only when the node is
 certain, has no Node object, and its kubelet has given no sign of life.

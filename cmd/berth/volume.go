@@ -31,7 +31,8 @@ func volumeCommand() *cobra.Command {
   kubectl -n NAMESPACE exec POD -- berth volume list
 
 A quarantined volume is held back until a person decides: release, republish or
-wipe. Each says what it is about to do before it does it.`,
+wipe. One whose pool is lost can be forgotten. Each says what it is about to do
+before it does it.`,
 		Args: cobra.NoArgs,
 		RunE: group,
 	}

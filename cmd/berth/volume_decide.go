@@ -15,7 +15,7 @@ import (
 	"github.com/berth-storage/berth/internal/control"
 )
 
-// decision is what a person may decide over a quarantined volume.
+// decision is what a person may decide over a volume.
 type decision struct {
 	name, short, long string
 	does              func(v control.Volume) string // what is about to happen
@@ -45,6 +45,15 @@ is gone. A volume out of a pool is removed, and its space goes back to the pool.
 			return fmt.Sprintf("ALL DATA ON IT IS ERASED, and its space goes back to pool %s.", v.Pool)
 		}
 		return fmt.Sprintf("ALL DATA ON IT IS ERASED, as class %s says, and it is published as new.", v.Class)
+	},
+}, {
+	"forget", "Give up a volume whose pool is lost",
+	`Forget is for a volume that was carved out of a pool whose disk is lost: the
+journal forgets it, and once that holds for all volumes of the pool, another disk
+can take the pool's place. Nothing is erased: where the old disk comes back, the
+volume is held back. The claim that has it is to be deleted before.`,
+	func(v control.Volume) string {
+		return fmt.Sprintf("Nothing is erased. The journal forgets it, so that another disk can take the place of pool %s's.", v.Pool)
 	},
 }}
 

@@ -167,12 +167,7 @@ func (a *Agent) publishCarved(ctx context.Context, s *situation, r volume.Record
 		Block: r.Carved.Block, AccessModes: modes, FSType: r.Carved.FSType, Reclaim: class.Reclaim, MountOptions: class.MountOptions,
 		Claim: *r.Claim, Attributes: map[string]string{api.Driver + "/pool": r.Carved.Pool}, NodeLabels: cfg.NodeLabels, Labels: cfg.Labels, Owned: cfg.OwnerReference,
 	}, a.node)
-	started := time.Now()
-	var created bool
-	got, err := limited(ctx, a, func() (got *pvObject, err error) {
-		got, created, err = a.cluster.Create(ctx, pv)
-		return got, err
-	})
+	got, took, err := a.create(ctx, pv)
 	if err != nil {
 		return halt, err
 	}
@@ -181,9 +176,9 @@ func (a *Agent) publishCarved(ctx context.Context, s *situation, r volume.Record
 		return halt, fmt.Errorf("there is a PV %s already, and it is not this volume's; delete it if nobody needs it", got.Name)
 	}
 	a.store.Put(got, false)
-	if created {
+	if took > 0 {
 		a.metrics.publishes.WithLabelValues(r.Class).Inc()
-		a.metrics.publishTime.Observe(time.Since(started).Seconds())
+		a.metrics.publishTime.Observe(took.Seconds())
 		a.log.Info("published", "pv", got.Name, "volume", r.ID, "pool", r.Carved.Pool, "claim", r.Claim.String())
 	}
 	return goOn, nil

@@ -74,6 +74,9 @@ func (a *Agent) gatherCarved(id volume.ID, name string, s *situation) bool {
 		}
 	}
 	if uid, ok := strings.CutPrefix(name, "pvc-"); ok {
+		if in.PV != nil && in.PV.Claim != nil { // which may be another than it was carved for
+			uid = in.PV.Claim.UID
+		}
 		if w, ok := a.carved.claims.Get(uid); ok {
 			in.Want = &w
 			if in.PV != nil && a.mayGrow(w.Class) {

@@ -91,8 +91,9 @@ func (a *Agent) obey(ctx context.Context, id volume.ID, cmd *command) error {
 	if err != nil {
 		return err
 	}
-	if d := s.in.Disk; string(d.Identity) != cmd.identity || d.Path != cmd.path {
-		return fmt.Errorf("%w: its disk is now %s at %s, not %s at %s", control.ErrRefused, d.Identity, d.Path, cmd.identity, cmd.path)
+	identity, path := a.shown(s)
+	if identity != cmd.identity || path != cmd.path {
+		return fmt.Errorf("%w: its disk is now %s at %s, not %s at %s", control.ErrRefused, identity, path, cmd.identity, cmd.path)
 	}
 	if err := a.keep(*r); err != nil {
 		a.disown(id) // or it would be done once there is room, and the person is told that it is not
@@ -103,7 +104,7 @@ func (a *Agent) obey(ctx context.Context, id volume.ID, cmd *command) error {
 	if r.Claim != nil {
 		claim = r.Claim.String()
 	}
-	a.log.Info(commandMessages[r.Asked], "volume", id, "disk", r.Identity, "path", s.in.Disk.Path, "pv", r.PV.Name, "claim", claim, "reason", r.Reason)
+	a.log.Info(commandMessages[r.Asked], "volume", id, "disk", r.Identity, "path", path, "pv", r.PV.Name, "claim", claim, "reason", r.Reason)
 	a.queueEvent([]corev1.ObjectReference{a.reports.node}, api.ReasonCommanded,
 		fmt.Sprintf("%s of volume %s (class %s, %q, disk %s): a person asked for it; it was quarantined: %s", r.Asked, id, r.Class, r.Entry, r.Identity, r.Reason))
 	return nil
@@ -113,6 +114,7 @@ var commandMessages = map[volume.Word]string{
 	volume.Release:   "volume released by command",
 	volume.Republish: "volume given back by command",
 	volume.Erase:     "volume to be wiped by command",
+	volume.GiveUp:    "volume to be forgotten by command",
 }
 
 // weigh looks at a volume as it is now, asks the API server itself for its PV,

@@ -58,7 +58,7 @@ func (d desk) Ask(ctx context.Context, id string, q control.Request) (control.Vo
 	if err != nil {
 		return about, err
 	}
-	if about.State != string(volume.Quarantined) {
+	if about.State != string(volume.Quarantined) && volume.Word(q.Command) != volume.GiveUp {
 		return about, fmt.Errorf("%w: volume %s is %s, not %s; only a volume that is held back is decided over", control.ErrRefused, id, about.State, volume.Quarantined)
 	}
 	cmd := volume.Command{Word: volume.Word(q.Command), At: time.Now().UTC().Format(time.RFC3339Nano)}
@@ -77,7 +77,7 @@ func (d desk) Ask(ctx context.Context, id string, q control.Request) (control.Vo
 		}
 		about = d.view(*r)
 		about.Asked, about.AskedAt = "", "" // nobody has, yet
-		about.Identity, about.Path = string(s.in.Disk.Identity), s.in.Disk.Path
+		about.Identity, about.Path = d.shown(s)
 		return about, nil
 	}
 	if err := d.command(ctx, volume.ID(id), &command{Command: cmd, identity: q.Identity, path: q.Path}); err != nil {
@@ -87,6 +87,16 @@ func (d desk) Ask(ctx context.Context, id string, q control.Request) (control.Vo
 		about = d.view(r)
 	} // else it is of a pool, erased, and forgotten already
 	return about, nil
+}
+
+// shown is by what a person knows the volume that a command is about: its disk
+// and where that is, or, where it has none, its record.
+func (a *Agent) shown(s *situation) (identity, path string) {
+	if d := s.in.Disk; d != nil {
+		return string(d.Identity), d.Path
+	}
+	r := s.in.Record
+	return string(r.Identity), a.handle(r.Carved.Pool, r.Entry) // only what is out of a pool is decided over without a disk
 }
 
 // view is what a person is told of a volume.

@@ -27,6 +27,7 @@ type fakePoolDisk struct {
 	volumes map[pool.ID]pool.Volume
 	users   int           // open pools on it
 	slow    chan struct{} // what is asked of its pools waits for it
+	others  []pool.Stranger
 }
 
 const fakePoolBytes = 100 << 20
@@ -106,6 +107,8 @@ func (f *fakePool) There() error {
 }
 
 func (f *fakePool) Disk() string { return f.disk.id }
+
+func (f *fakePool) Strangers() []pool.Stranger { return f.disk.others }
 
 func (f *fakePool) Shut() error {
 	f.disks.mu.Lock()

@@ -166,8 +166,24 @@ func (k keeper) Grow(ctx context.Context, poolName string, id pool.ID, bytes int
 }
 
 // Use lets pods have a volume. What the journal does not say to be in use is not
-// handed out.
-func (k keeper) Use(_ context.Context, poolName string, id pool.ID) (fsType string, err error) {
+// handed out, and what is being handed out is not released: its worker waits.
+func (k keeper) Use(ctx context.Context, poolName string, id pool.ID) (fsType string, done func(), err error) {
+	if _, err := k.used(poolName, id); err != nil { // which a wipe of hours need not end for
+		return "", nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, keeperPatience)
+	defer cancel()
+	if done, err = k.carved.hold(ctx, carvedID(string(id))); err != nil {
+		return "", nil, fmt.Errorf("%w: volume %s", csi.ErrPending, id)
+	}
+	if fsType, err = k.used(poolName, id); err != nil {
+		done()
+	}
+	return fsType, done, err
+}
+
+// used is an error unless the journal says that a volume is in use.
+func (k keeper) used(poolName string, id pool.ID) (fsType string, err error) {
 	r, known := k.journal.Get(carvedID(string(id)))
 	switch {
 	case !known:

@@ -38,7 +38,10 @@ func (c client) grow(id string, bytes int64) error {
 }
 
 func (c client) use(id string) error {
-	_, err := c.Use(c.Context(), "pool", pool.ID(id))
+	_, done, err := c.Use(c.Context(), "pool", pool.ID(id))
+	if err == nil {
+		done()
+	}
 	return err
 }
 
@@ -161,6 +164,7 @@ func TestKeeperWaits(t *testing.T) {
 			c.Fatal(err)
 		}
 		c.wantErr(c.delete("a"), csi.ErrPending, "")
+		c.wantErr(c.use("a"), csi.ErrPending, "")
 		c.wantErr(c.create("b", mib), nil, "")
 		done()
 		c.carved.mu.Lock()
@@ -170,6 +174,45 @@ func TestKeeperWaits(t *testing.T) {
 		c.wantErr(c.delete("a"), csi.ErrPending, "")
 		settle()
 		c.wantPieces("a", "b")
+	})
+}
+
+// TestStagingHoldsTheWipe: a volume that is being handed to a pod is not erased
+// before that is done, and the mount can be seen; one whose erasing has begun is
+// not handed out, and that is said at once.
+func TestStagingHoldsTheWipe(t *testing.T) {
+	withClient(t, func(c client) {
+		c.w.place("a", 40*mib)
+		settle()
+		c.w.bindCarved()
+		settle()
+		_, done, err := c.Use(c.Context(), "pool", "pvc-a")
+		if err != nil {
+			c.Fatal(err)
+		}
+		c.w.releaseCarved("a")
+		settle()
+		c.wantPieces("pvc-a")
+		if r, _ := c.w.process.Get(carvedID("pvc-a")); r.State != volume.Used {
+			c.Errorf("while it is handed out it is %s", r.State)
+		}
+		done()
+		settle()
+		c.wantPieces()
+	})
+	withClient(t, func(c client) {
+		c.wantErr(c.create("a", mib), nil, "")
+		done, err := c.carved.hold(c.Context(), carvedID("a"))
+		if err != nil {
+			c.Fatal(err)
+		}
+		defer done()
+		begun := time.Now()
+		c.put("a", func(r *volume.Record) { r.State = volume.Wiping })
+		c.wantErr(c.use("a"), csi.ErrHeld, "is Wiping")
+		if took := time.Since(begun); took > 0 {
+			c.Errorf("it was said after %s", took)
+		}
 	})
 }
 
@@ -248,6 +291,7 @@ func dieNamed(t *testing.T, device, erases, asks bool, dieAt int, after bool) (d
 	c, stop := begin()
 	if erases {
 		c.wantErr(c.create("a", 40*mib), nil, "")
+		settle() // the scheduler is told of the room by then, which is no step of the erasing
 		w.do(func() { w.carved.store.pieces["a"].bytes = "secret" })
 	}
 	w.do(func() { w.process.steps, w.process.dieAt, w.process.after = 0, dieAt, after })

@@ -41,6 +41,7 @@ type atMount struct {
 	pool.Pool
 	shutter
 	reserver
+	pool.Host
 	path  string
 	mount disk.Mount
 	uuid  string
@@ -94,7 +95,7 @@ func openMounted(c config.Pool, types []string, open func(*host.Folder) (pool.Po
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	a.Pool, a.shutter, a.reserver = p, p.(shutter), p.(reserver)
+	a.Pool, a.shutter, a.reserver, a.Host = p, p.(shutter), p.(reserver), p.(pool.Host)
 	return a, nil
 }
 

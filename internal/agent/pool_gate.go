@@ -86,6 +86,14 @@ func (g *gate) disk() string {
 	return ""
 }
 
+// strangers are what others have put into the pool's directory.
+func (g *gate) strangers() []pool.Stranger {
+	if h, ok := g.inner.(pool.Host); ok {
+		return h.Strangers()
+	}
+	return nil
+}
+
 // follow makes a pool that was opened with a configuration obey another, and
 // returns false when it has to be opened anew for that.
 func (g *gate) follow(opened, now config.Pool) bool {

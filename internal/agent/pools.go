@@ -80,6 +80,7 @@ func (p *pools) set(ctx context.Context, list []config.Pool) {
 		p.leaving[s] = true
 		close(s.stop)
 		p.reports.clear(poolSubject(name))
+		p.reports.clear(strangersSubject(name))
 	}
 	for _, c := range list {
 		if s := p.byName[c.Name]; s != nil {
@@ -226,6 +227,7 @@ func (p *pools) proves(ctx context.Context, s *poolState, cfg config.Pool, g *ga
 	}
 	s.gate, s.why = g, nil
 	p.reports.clear(poolSubject(cfg.Name))
+	p.reportStrangers(cfg, g.strangers())
 	p.mu.Unlock()
 	p.log.Info("pool opened", "pool", cfg.Name, "where", cfg.Where())
 	p.tell(cfg.Name)
@@ -252,7 +254,7 @@ func wantVolumes(ctx context.Context, g pool.Pool, want []pool.ID) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: it has none of the %d volumes that the journal knows, such as %s, so it is another one, or was made anew; bring back the one that has them", pool.ErrUnfit, len(want), want[0])
+	return fmt.Errorf("%w: it has none of the %d volumes that the journal knows, such as %s, so it is another one, or was made anew; bring back the one that has them, or, where it is lost, delete the claims and give each of the volumes up: berth volume list, berth volume forget ID", pool.ErrUnfit, len(want), want[0])
 }
 
 // drop gives a pool to nobody any more. It is reported when it cannot be opened

@@ -306,6 +306,37 @@ func TestTwoPoolsOnOneDisk(t *testing.T) {
 	})
 }
 
+// TestPoolWithStrangers: what others have put into a pool's directory is reported,
+// once, and keeps nobody from the pool; it is over when they are gone, and when
+// the pool is.
+func TestPoolWithStrangers(t *testing.T) {
+	disks := newFakeDisks("/mnt/a")
+	disks.at["/mnt/a"].others = []pool.Stranger{{Name: "backup", Bytes: 5}, {Name: "notes", Bytes: 2}}
+	withPools(t, disks, func(s *poolSet) {
+		wantStrangers := func(words string) {
+			t.Helper()
+			if got, _ := s.reports.about(strangersSubject("a")); !strings.Contains(got.message, words) || (got.reason == api.ReasonPoolForeign) != (words != "") {
+				t.Errorf("reported is %q, want %q", got, words)
+			}
+		}
+		s.put(btrfsPool("a", "/mnt/a"))
+		s.wantOpen("a")
+		s.wantTrouble("a", "", 1)
+		wantStrangers(`"backup" and 1 more are in pool "a" and not Berth's (btrfs at /mnt/a): left alone, and the 7 bytes`)
+		was := disks.mount("/mnt/a", "another", "v")
+		s.check()
+		synctest.Wait()
+		s.wantOpen("a")
+		wantStrangers("")
+		disks.at["/mnt/a"] = was
+		s.check()
+		synctest.Wait()
+		wantStrangers("1 more")
+		s.put()
+		wantStrangers("")
+	})
+}
+
 // TestForClass: which pool a StorageClass's volumes come out of.
 func TestForClass(t *testing.T) {
 	named := func(c config.Pool, classes ...string) config.Pool { c.Classes = classes; return c }

@@ -145,7 +145,7 @@ func (a *Agent) keepRoom(ctx context.Context) {
 func (a *Agent) kickGrowing() {
 	for _, w := range a.carved.claims.All() {
 		if w.HasBytes > 0 && w.Bytes > w.HasBytes {
-			a.volumes.kick(carvedID(w.ID()))
+			a.kickClaim(w)
 		}
 	}
 }

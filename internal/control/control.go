@@ -30,9 +30,9 @@ type Volume struct {
 	AskedAt  string `json:"askedAt"`  // when it was given, in RFC 3339
 }
 
-// Request is a command over a quarantined volume.
+// Request is a command over a volume.
 type Request struct {
-	Command string `json:"command"`         // release, republish or wipe
+	Command string `json:"command"`         // release, republish, wipe or forget
 	Claim   string `json:"claim,omitempty"` // to republish for, as NAMESPACE/NAME; "" for the one that had it
 	// Identity and Path are those that the person was shown. The command is
 	// refused if they are others by now. Without Dry both are needed.

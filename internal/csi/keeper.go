@@ -21,9 +21,9 @@ type Keeper interface {
 	// Grow makes a volume hold at least that many bytes. One that has fewer, and
 	// that a PersistentVolume speaks for, is ErrHeld.
 	Grow(ctx context.Context, poolName string, id pool.ID, bytes int64) (pool.Volume, error)
-	// Use notes durably that pods are about to get the volume. One that no pod
-	// may have now is ErrHeld. fsType is what Create was given.
-	Use(ctx context.Context, poolName string, id pool.ID) (fsType string, err error)
+	// Use lets pods get the volume: until done is called, nobody begins to erase
+	// it. One that no pod may have now is ErrHeld. fsType is what Create was given.
+	Use(ctx context.Context, poolName string, id pool.ID) (fsType string, done func(), err error)
 }
 
 // ErrHeld: the volume's record does not allow what was asked for. The message

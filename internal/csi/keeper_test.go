@@ -24,10 +24,11 @@ type one struct {
 	fs   map[pool.ID]string
 	held map[pool.ID]bool // no pod may have these
 	used map[pool.ID]bool
+	kept map[pool.ID]bool // these are being handed out
 }
 
 func newOne(p pool.Pool) *one {
-	return &one{Pool: p, fs: map[pool.ID]string{}, held: map[pool.ID]bool{}, used: map[pool.ID]bool{}}
+	return &one{Pool: p, fs: map[pool.ID]string{}, held: map[pool.ID]bool{}, used: map[pool.ID]bool{}, kept: map[pool.ID]bool{}}
 }
 
 func (*one) Names() []string { return []string{"disks"} }
@@ -77,14 +78,21 @@ func (o *one) Grow(ctx context.Context, _ string, id pool.ID, bytes int64) (pool
 	return o.Pool.Grow(ctx, id, bytes)
 }
 
-func (o *one) Use(_ context.Context, _ string, id pool.ID) (string, error) {
+func (o *one) Use(_ context.Context, _ string, id pool.ID) (string, func(), error) {
 	if o.isHeld(id) {
-		return "", fmt.Errorf("%w: it is in quarantine", csi.ErrHeld)
+		return "", nil, fmt.Errorf("%w: it is in quarantine", csi.ErrHeld)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.used[id] = true
-	return o.fs[id], nil
+	if o.kept[id] {
+		return "", nil, fmt.Errorf("%w: a request has not said that it is done", csi.ErrPending)
+	}
+	o.used[id], o.kept[id] = true, true
+	return o.fs[id], func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.kept[id] = false
+	}, nil
 }
 
 func (o *one) isHeld(id pool.ID) bool {

@@ -31,25 +31,30 @@ func (s *Server) use(ctx context.Context, text string, c *csi.VolumeCapability) 
 	if err != nil {
 		return u, nil, err
 	}
-	if done, err = s.alone(h.String()); err != nil {
+	alone, err := s.alone(h.String())
+	if err != nil {
 		return u, nil, err
 	}
-	if u, err = s.useAlone(ctx, h, p, w, c); err != nil {
+	fsType, kept, err := s.Keeper.Use(ctx, h.Pool, h.ID)
+	if err != nil {
+		alone()
+		return u, nil, err
+	}
+	done = func() { kept(); alone() }
+	if u, err = useKept(ctx, h, p, fsType, w, c); err != nil {
 		done()
 	}
 	return u, done, err
 }
 
-func (s *Server) useAlone(ctx context.Context, h pool.Handle, p pool.Pool, w wish, c *csi.VolumeCapability) (u use, err error) {
-	u.p = p
+// useKept opens a volume that holds a filesystem, and that nobody erases now.
+func useKept(ctx context.Context, h pool.Handle, p pool.Pool, fsType string, w wish, c *csi.VolumeCapability) (u use, err error) {
+	u.p, u.fsType = p, fsType
 	if u.v, err = volumeOf(ctx, p, h.ID); err != nil {
 		return u, err
 	}
 	if u.v.Mode != w.mode {
 		return u, refuse(codes.InvalidArgument, "volume %s is %s, not %s", h, u.v.Mode, w.mode)
-	}
-	if u.fsType, err = s.Keeper.Use(ctx, h.Pool, h.ID); err != nil {
-		return u, err
 	}
 	if w.fsType != "" && w.fsType != u.fsType {
 		return u, refuse(codes.InvalidArgument, "volume %s holds the filesystem %q, not %q", h, u.fsType, w.fsType)

@@ -3,15 +3,12 @@ package placement
 import (
 	"context"
 	"fmt"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
@@ -19,10 +16,6 @@ import (
 	"github.com/berth-storage/berth/internal/publish"
 	"github.com/berth-storage/berth/internal/volume"
 )
-
-// listTimeout bounds a list of all objects of a kind: tens of thousands, on a
-// slow API server.
-const listTimeout = time.Minute
 
 // client carries what this job needs to and from the API server.
 type client struct {
@@ -54,33 +47,33 @@ func (c *client) Patch(ctx context.Context, claim volume.Claim, steps []publish.
 	return done, nil
 }
 
-// NodeNamed reports whether a Node object of that name exists.
+// NodeNamed is part of cluster.
 func (c *client) NodeNamed(ctx context.Context, name string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, publish.RequestTimeout)
-	defer cancel()
-	err := c.core.Get().Resource("nodes").Name(name).Do(ctx).Error()
-	if apierrors.IsNotFound(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("reading node %s: %w", name, err)
-	}
-	return true, nil
+	return publish.NodeNamed(ctx, c.core, name)
 }
 
-// Event writes a Kubernetes event.
-func (c *client) Event(ctx context.Context, e *corev1.Event) error {
+// VolumeNode is part of cluster.
+func (c *client) VolumeNode(ctx context.Context, name, claimUID string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, publish.RequestTimeout)
 	defer cancel()
-	if err := c.core.Post().Namespace(e.Namespace).Resource("events").Body(e).Do(ctx).Error(); err != nil {
-		return fmt.Errorf("writing an event: %w", err)
+	pv := &corev1.PersistentVolume{}
+	err := c.core.Get().Resource("persistentvolumes").Name(name).Do(ctx).Into(pv)
+	if apierrors.IsNotFound(err) {
+		return "", nil
 	}
-	return nil
+	if err != nil {
+		return "", fmt.Errorf("reading PV %s: %w", name, err)
+	}
+	return publish.CarvedNode(pv, claimUID), nil
+}
+
+// Event is part of cluster.
+func (c *client) Event(ctx context.Context, e *corev1.Event) error {
+	return publish.WriteEvent(ctx, c.core, e)
 }
 
 // follow keeps a mirror up to date with all objects of a resource that a label
-// selector allows, until ctx ends. An API server that does not answer is asked
-// again within seconds.
+// selector allows, until ctx ends.
 func (c *client) follow(ctx context.Context, resource, selector string, into cache.ReflectorStore) {
 	kinds := map[string]struct {
 		client     rest.Interface
@@ -92,25 +85,7 @@ func (c *client) follow(ctx context.Context, resource, selector string, into cac
 		capacity: {c.storage, &storagev1.CSIStorageCapacity{}, &storagev1.CSIStorageCapacityList{}},
 	}
 	of := kinds[resource]
-	request := func(o metav1.ListOptions) *rest.Request {
-		o.LabelSelector = selector
-		return of.client.Get().Resource(resource).VersionedParams(&o, c.codec)
-	}
-	lw := publish.ListAnew(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			ctx, cancel := context.WithTimeout(ctx, listTimeout)
-			defer cancel()
-			out := of.list.DeepCopyObject()
-			return out, request(o).Do(ctx).Into(out)
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			o.Watch = true
-			return request(o).Watch(ctx)
-		},
-	})
-	cache.NewReflectorWithOptions(lw, of.kind, into, cache.ReflectorOptions{
-		Name: resource, TypeDescription: resource, Backoff: publish.Backoff(),
-	}).RunWithContext(ctx)
+	publish.FollowAll(ctx, of.client, c.codec, resource, selector, of.kind, of.list, into)
 }
 
 // The resources that are watched.

@@ -18,15 +18,19 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/berth-storage/berth/api"
+	"github.com/berth-storage/berth/internal/publish"
+	"github.com/berth-storage/berth/internal/volume"
 )
 
 // TestOverTheWire: what is asked of an API server, and what is sent to it, for a
-// claim that the scheduler has placed and one that is to be chosen a node for.
+// claim that the scheduler has placed, one that is to be chosen a node for, and
+// one that was bound to a volume that is there.
 func TestOverTheWire(t *testing.T) {
 	meta := metav1.ListMeta{ResourceVersion: "5"}
 	lists := map[string]any{
 		"/api/v1/persistentvolumeclaims": corev1.PersistentVolumeClaimList{ListMeta: meta,
-			Items: []corev1.PersistentVolumeClaim{*claimObject("a", chosen("n1")), *claimObject("b", ofClass("now"))}},
+			Items: []corev1.PersistentVolumeClaim{*claimObject("a", chosen("n1")), *claimObject("b", ofClass("now")),
+				*claimObject("c", labelled("n2"), func(c *corev1.PersistentVolumeClaim) { c.Spec.VolumeName = "pvc-old" })}},
 		"/api/v1/nodes": corev1.NodeList{ListMeta: meta, Items: []corev1.Node{*nodeObject("n1", true)}},
 		"/apis/storage.k8s.io/v1/storageclasses": storagev1.StorageClassList{ListMeta: meta,
 			Items: []storagev1.StorageClass{*classObject("fast", false, ""), *classObject("now", true, "")}},
@@ -52,6 +56,12 @@ func TestOverTheWire(t *testing.T) {
 			body, _ := io.ReadAll(r.Body) // what is missing fails below
 			patches <- r.URL.Path + " " + r.Header.Get("Content-Type") + " " + string(body)
 			_, _ = io.WriteString(w, `{"kind":"PersistentVolumeClaim","apiVersion":"v1"}`) // the client may be gone
+		case r.URL.Path == "/api/v1/persistentvolumes/pvc-old":
+			fields := map[string]any{}
+			again(publish.CarvedVolume(publish.CarvedSpec{Name: "pvc-old", Class: "fast", Handle: "n1/pool/pvc-old",
+				Claim: volume.Claim{Namespace: "ns", Name: "c", UID: "c-uid"}}, publish.Node{Name: "n1"}), &fields)
+			fields["kind"], fields["apiVersion"] = "PersistentVolume", "v1"
+			_ = json.NewEncoder(w).Encode(fields)
 		case q.Get("sendInitialEvents") != "": // an older API server
 			w.WriteHeader(http.StatusUnprocessableEntity)
 			_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Invalid","code":422}`)
@@ -94,8 +104,11 @@ func TestOverTheWire(t *testing.T) {
 			`{"op":"test","path":"/metadata/uid","value":"b-uid"},{"op":"test","path":"/spec/volumeName","value":null},` +
 			`{"op":"test",` + annotation + `,"value":null},{"op":"add",` + annotation + `,"value":"n1"},` +
 			`{"op":"test",` + label + `,"value":null},{"op":"add",` + label + `,"value":{"berth.storage/node":"n1"}}]`: "b",
+		"/api/v1/namespaces/ns/persistentvolumeclaims/c application/json-patch+json [" +
+			`{"op":"test","path":"/metadata/uid","value":"c-uid"},{"op":"test","path":"/spec/volumeName","value":"pvc-old"},` +
+			`{"op":"add","path":"/metadata/labels/berth.storage~1node","value":"n1"}]`: "c",
 	}
-	for range 2 {
+	for range 3 {
 		select {
 		case got := <-patches:
 			if want[got] == "" {

@@ -30,6 +30,9 @@ type Options struct {
 type cluster interface {
 	Patch(ctx context.Context, claim volume.Claim, steps []publish.PatchOp) (done bool, err error)
 	NodeNamed(ctx context.Context, name string) (bool, error)
+	// VolumeNode is the label value of the node of a carved volume that the claim
+	// of that UID has; "" for any other volume.
+	VolumeNode(ctx context.Context, name, claimUID string) (string, error)
 	Event(ctx context.Context, e *corev1.Event) error
 }
 
@@ -135,6 +138,12 @@ func (c *Controller) Synced() bool {
 }
 
 func (c *Controller) claimChanged(key string, old, now *claim) {
+	if now != nil {
+		defer c.enqueue(key)
+	}
+	if now != nil && now.volume != "" {
+		now = nil // it waits for no room any more
+	}
 	c.mu.Lock()
 	if p, ok := c.chosen[key]; ok && (now == nil || now.UID != p.uid || now.node != "") {
 		delete(c.chosen, key)
@@ -143,9 +152,6 @@ func (c *Controller) claimChanged(key string, old, now *claim) {
 		delete(c.waiting, key)
 	}
 	c.mu.Unlock()
-	if now != nil {
-		c.enqueue(key)
-	}
 	if old != nil && old.label != "" && (now == nil || now.label != old.label) {
 		c.enqueueWaiting() // what was promised to it may be had
 	}

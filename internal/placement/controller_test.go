@@ -3,17 +3,20 @@ package placement
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/internal/publish"
+	"github.com/berth-storage/berth/internal/publish/metrictest"
 )
 
 // within runs a controller's test in a bubble: no time passes but what it waits.
@@ -46,6 +49,73 @@ func TestPlacing(t *testing.T) {
 		synctest.Wait()
 		s.has("a n1/n1", "b n2/n2", "before n1/n1", "bound n1/", "other n1/n1", "unwanted /", "withdrawn /")
 	})
+}
+
+// TestBound: a claim that has a volume which was not carved for it is labelled
+// with that volume's node, where its agent sees it. No other costs a request.
+func TestBound(t *testing.T) {
+	to := func(pv string) func(*corev1.PersistentVolumeClaim) {
+		return func(c *corev1.PersistentVolumeClaim) { unannounced(c); c.Spec.VolumeName = pv }
+	}
+	within(t, func(t *testing.T, s *server) {
+		s.addNode("n1", true)
+		s.bound = map[string]string{"pvc-old": "n1 kept-uid", "pvc-gone": "n2 labelled-uid", "pvc-lost-uid": "n1 lost-uid", "pvc-others": "n1 somebody"}
+		s.put(claimObject("kept", to("pvc-old")))
+		defer s.lead()()
+		s.put(claimObject("labelled", to("pvc-gone"), labelled("n1"), chosen("n1")))
+		s.put(claimObject("lost", to("pvc-lost-uid"))) // published anew, for a claim that has lost its label
+		s.put(claimObject("unbound", to("pvc-others")))
+		synctest.Wait()
+		s.has("kept /n1", "labelled n1/n2", "lost /n1", "unbound /")
+		// Once when it was seen, and but for the last two once as it is now.
+		if s.looks != 6 {
+			t.Errorf("looked at PVs %d times", s.looks)
+		}
+		s.put(claimObject("mine", to("pvc-mine-uid"), labelled("n1")))
+		s.put(claimObject("static", to("pv"), ofClass("else")))
+		theirs := claimObject("theirs", to("pvc-theirs-uid"))
+		metav1.SetMetaDataAnnotation(&theirs.ObjectMeta, annProvisioner, "another")
+		s.put(theirs)
+		synctest.Wait()
+		if s.looks != 6 {
+			t.Errorf("looked at PVs %d times for claims that need it not", s.looks-6)
+		}
+	})
+}
+
+// TestBoundTakesNoRoom: one that has its volume is not counted against the room
+// that its agent tells of, and waits for none.
+func TestBoundTakesNoRoom(t *testing.T) {
+	within(t, func(t *testing.T, s *server) {
+		s.addNode("n1", true)
+		s.ok(s.c.rooms.Update(roomObject("now", "n1", gi, gi)))
+		s.bound = map[string]string{"pvc-old": "n1 kept-uid"}
+		s.put(claimObject("kept", ofClass("now"), labelled("n1"), func(c *corev1.PersistentVolumeClaim) { c.Spec.VolumeName = "pvc-old" }))
+		defer s.lead()()
+		s.put(claimObject("next", ofClass("now")))
+		synctest.Wait()
+		s.has("kept /n1", "next n1/n1")
+		s.put(claimObject("late", ofClass("now")))
+		synctest.Wait()
+		s.bound["pvc-late"] = "n1 late-uid"
+		s.put(claimObject("late", ofClass("now"), func(c *corev1.PersistentVolumeClaim) { c.Spec.VolumeName = "pvc-late" }))
+		synctest.Wait()
+		s.has("kept /n1", "late /n1", "next n1/n1")
+		if len(s.c.waiting) != 0 {
+			t.Errorf("these wait for room: %v", s.c.waiting)
+		}
+	})
+}
+
+// TestMetricsAreDocumented: docs/metrics.md has the metrics that there are.
+func TestMetricsAreDocumented(t *testing.T) {
+	metrics := prometheus.NewRegistry()
+	defer newController(Options{Log: slog.New(slog.DiscardHandler)}, nil, metrics).queue.ShutDown()
+	families, err := metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrictest.Documented(t, families, "### Placing claims")
 }
 
 // One that stands by writes nothing, nor does one that has led.

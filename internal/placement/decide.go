@@ -14,9 +14,10 @@ const (
 	choose   verb = "choose"    // choose a node, and write that as choice and label
 	forget   verb = "forget"    // take the label off: its choice was taken back
 	takeBack verb = "take back" // take choice and label off: the node is gone
+	follow   verb = "follow"    // label a claim with the node of the volume that it is bound to
 )
 
-// decide says what to do with a claim. The class is nil where it is not one of
+// decide says what to do with a claim that has no volume. The class is nil where it is not one of
 // Berth's. Gone says that the node of the choice does not exist.
 //
 // An agent makes a volume's PV only while the claim that it reads from the API
@@ -40,9 +41,21 @@ func decide(c claim, of *class, gone bool) verb {
 	return nothing
 }
 
+// decideBound says what to do with a claim that is bound to a volume which was
+// not made for it, or that lacks the label: one that was kept when its claim was
+// deleted, or published anew. On is the label value of that volume's node, "" for
+// none: it is not Berth's, or does not name this claim. Without the label the
+// agent there would not see the claim ask for more.
+func decideBound(c claim, of *class, on string) verb {
+	if of == nil || on == "" || c.label == on {
+		return nothing
+	}
+	return follow
+}
+
 // steps are the changes of the claim that a verb stands for, with the tests that
 // keep them from being made to another form of it than the one that was judged.
-// Node is the one to choose, for choose alone.
+// Node is the one to choose or to follow, for these alone.
 func steps(v verb, c claim, node string) (all []publish.PatchOp) {
 	const labels, annotations = "labels", "annotations"
 	field := func(kind, name string) string { return publish.Pointer("metadata", kind, name) }
@@ -84,6 +97,9 @@ func steps(v verb, c claim, node string) (all []publish.PatchOp) {
 		unbound()
 		absent(annotations, publish.AnnSelectedNode, c.annotations)
 		set(annotations, publish.AnnSelectedNode, node, c.annotations)
+		label(node)
+	case follow:
+		add("test", publish.Pointer("spec", "volumeName"), c.volume)
 		label(node)
 	case forget:
 		unbound()

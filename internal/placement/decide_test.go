@@ -110,6 +110,10 @@ func TestSteps(t *testing.T) {
 		{takeBack, "placed", "elsewhere", ""},
 		{takeBack, "placed", "moved", ""},
 		{takeBack, "placed", "bound", ""},
+		{follow, "bound new", "bound new", "/n9"},
+		{follow, "bound", "bound", "n1/n9"},
+		{follow, "bound new", "new", ""},
+		{follow, "bound", "placed", ""},
 	} {
 		t.Run(fmt.Sprintf("%s %s that is %s", c.do, c.seen, c.is), func(t *testing.T) {
 			_, seen, _, err := viewClaim(forms[c.seen])
@@ -196,8 +200,12 @@ func TestViews(t *testing.T) {
 		edit func(*corev1.PersistentVolumeClaim)
 		keep bool
 	}{
-		"new":           {func(*corev1.PersistentVolumeClaim) {}, true},
-		"bound":         {func(c *corev1.PersistentVolumeClaim) { c.Spec.VolumeName = "pv1" }, false},
+		"new":                {func(*corev1.PersistentVolumeClaim) {}, true},
+		"bound":              {func(c *corev1.PersistentVolumeClaim) { c.Spec.VolumeName = "pvc-c-uid" }, false},
+		"bound to another's": {func(c *corev1.PersistentVolumeClaim) { c.Spec.VolumeName = "pv1" }, true},
+		"another's, bound": {func(c *corev1.PersistentVolumeClaim) {
+			c.Spec.VolumeName, c.Annotations[annProvisioner] = "pv1", "another"
+		}, false},
 		"deleted":       {func(c *corev1.PersistentVolumeClaim) { c.DeletionTimestamp = &now }, false},
 		"without class": {func(c *corev1.PersistentVolumeClaim) { c.Spec.StorageClassName = nil }, false},
 	} {

@@ -145,6 +145,8 @@ type server struct {
 	mu     sync.Mutex // guards the rest
 	claims map[string]*corev1.PersistentVolumeClaim
 	nodes  map[string]bool
+	bound  map[string]string // the label value of the node of a PV, and the claim's UID
+	looks  int               // at PVs
 	events []string
 	tries  int
 	hidden bool  // the watch does not show what is patched
@@ -234,6 +236,18 @@ func (s *server) NodeNamed(_ context.Context, name string) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.nodes[name], s.fail
+}
+
+// VolumeNode is part of cluster.
+func (s *server) VolumeNode(_ context.Context, name, claimUID string) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.looks++
+	node, of, _ := strings.Cut(s.bound[name], " ")
+	if of != claimUID {
+		return "", s.fail
+	}
+	return node, s.fail
 }
 
 // Event is part of cluster.

@@ -14,12 +14,12 @@ type metrics struct {
 }
 
 // outcomes are what the counter of placed claims calls the verbs.
-var outcomes = map[verb]string{place: "scheduled", choose: "chosen", forget: "forgotten", takeBack: "taken_back"}
+var outcomes = map[verb]string{place: "scheduled", choose: "chosen", forget: "forgotten", takeBack: "taken_back", follow: "bound"}
 
 func newMetrics(c *Controller, reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		placed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "berth_placement_claims_total",
-			Help: "Claims that got a node's label: scheduled by the scheduler, or chosen here; and that lost it: forgotten with the scheduler's choice, or taken_back from a node that is gone."}, []string{"outcome"}),
+			Help: "Claims that got a node's label: scheduled by the scheduler, chosen here, or bound to a volume that is there; and that lost it: forgotten with the scheduler's choice, or taken_back from a node that is gone."}, []string{"outcome"}),
 		failed: prometheus.NewCounter(prometheus.CounterOpts{Name: "berth_placement_failed_total",
 			Help: "Attempts to place a claim that failed; each is tried again."}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "berth_placement_duration_seconds",

@@ -22,6 +22,9 @@ func (c *Controller) reconcile(ctx context.Context, key string) error {
 		return nil
 	}
 	of := c.classes.Get(cl.class)
+	if cl.volume != "" {
+		return c.follow(ctx, *cl, of)
+	}
 	gone := false
 	if of != nil && cl.node != "" && c.nodes.Get(cl.node) == nil {
 		// The scheduler may have seen a new node sooner than this watch.
@@ -56,6 +59,21 @@ func (c *Controller) patch(ctx context.Context, v verb, cl claim, node string) e
 	c.metrics.done(v, time.Since(cl.at))
 	c.log.Debug("the placement of a claim was written", "claim", cl.key(), "node", node, "verb", string(v))
 	return nil
+}
+
+// follow labels a bound claim with its volume's node.
+func (c *Controller) follow(ctx context.Context, cl claim, of *class) error {
+	if of == nil {
+		return nil
+	}
+	on, err := c.cluster.VolumeNode(ctx, cl.volume, cl.UID)
+	if err != nil {
+		return err
+	}
+	if decideBound(cl, of, on) == nothing {
+		return nil
+	}
+	return c.patch(ctx, follow, cl, on)
 }
 
 // choose gives a claim the node with most room, or notes that there is none.
@@ -126,6 +144,9 @@ func (c *Controller) promise(cl claim) (node, why string, told bool) {
 	all := c.claims.All()
 	w := world{nodes: c.nodes.All(), classes: c.classes.All(), rooms: c.rooms.All(), placed: map[string][]claim{}}
 	for key, other := range all {
+		if other.volume != "" { // its agent counts it
+			continue
+		}
 		at := other.label
 		if p, ok := c.chosen[key]; ok && p.uid == other.UID && at == "" {
 			at = publish.NodeLabelValue(p.node)

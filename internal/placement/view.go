@@ -13,14 +13,15 @@ import (
 	"github.com/berth-storage/berth/internal/volume"
 )
 
-// A claim is what is kept of one that no volume is bound to; others have been
-// placed for good.
+// A claim is what is kept of one that no volume is bound to, or one that was not
+// made for it; others have been placed for good.
 type claim struct {
 	volume.Claim
 	class       string
 	bytes       int64
 	node        string    // the annotation: the name of the chosen node, "" for none
 	label       string    // api.LabelNode, as it stands there; "" for none
+	volume      string    // the name of the PV that it is bound to; "" for none
 	labels      bool      // it has a label, whichever
 	annotations bool      // it has an annotation, whichever
 	announced   bool      // Kubernetes has said on it that Berth is to make its volume
@@ -46,12 +47,21 @@ func viewClaim(obj any) (string, claim, bool, error) {
 		bytes:       o.Spec.Resources.Requests.Storage().Value(),
 		node:        o.Annotations[publish.AnnSelectedNode],
 		label:       o.Labels[api.LabelNode],
+		volume:      o.Spec.VolumeName,
 		labels:      len(o.Labels) > 0,
 		annotations: len(o.Annotations) > 0,
 		announced:   o.Annotations[annProvisioner] == api.Driver,
 		at:          time.Now(),
 	}
-	return c.key(), c, o.Spec.VolumeName == "" && o.DeletionTimestamp == nil && c.class != "", nil
+	return c.key(), c, !settled(o, c) && o.DeletionTimestamp == nil && c.class != "", nil
+}
+
+// settled reports whether a claim has nothing left to be placed: it is another
+// provisioner's and bound, or bound to the volume that was carved for it, whose
+// node's label it has had since then.
+func settled(o *corev1.PersistentVolumeClaim, c claim) bool {
+	by, told := o.Annotations[annProvisioner]
+	return c.volume != "" && (told && by != api.Driver || c.label != "" && c.volume == volume.Want{Claim: c.Claim}.ID())
 }
 
 // A class is what is kept of a StorageClass that Berth provisions.

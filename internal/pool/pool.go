@@ -129,7 +129,7 @@ type Pool interface {
 	// Features never change while the pool is open.
 	Features() Features
 	// Room counts promises, not use: it changes by Carve, Grow and Remove only,
-	// and by a change of the pool's own size.
+	// and by a change of the pool's own size. See Host for what is not a volume.
 	Room(ctx context.Context) (Room, error)
 	// Carve makes a volume that holds at least the bytes asked for and reads as
 	// empty. One of that ID that is there already and fits the spec is returned
@@ -157,6 +157,20 @@ type Meter interface {
 	// Used is of a volume of mode Filesystem. What was written last may not be
 	// counted before the filesystem has it on disk.
 	Used(ctx context.Context, id ID) (Usage, error)
+}
+
+// A Host is a Pool in a place where others can put things, too. These are left
+// alone, and no volume is promised what they take.
+type Host interface {
+	// Strangers are the entries that are not Berth's, by name, as they were when
+	// the pool was opened.
+	Strangers() []Stranger
+}
+
+// A Stranger is something of others in a pool's directory.
+type Stranger struct {
+	Name  string
+	Bytes int64 // what it takes of the filesystem
 }
 
 // Usage is what a volume holds.

@@ -48,6 +48,13 @@ func CarvedVolume(s CarvedSpec, n Node) *corev1.PersistentVolume {
 	if s.Owned {
 		meta.OwnerReferences = []metav1.OwnerReference{n.owner()}
 	}
+	attributes := maps.Clone(s.Attributes)
+	if NodeLabelValue(n.Name) != n.Name { // the name itself, for whoever has to know whether that node is gone
+		if attributes == nil {
+			attributes = map[string]string{}
+		}
+		attributes[api.LabelNode] = n.Name
+	}
 	modes := make([]corev1.PersistentVolumeAccessMode, len(s.AccessModes))
 	for i, mode := range s.AccessModes {
 		modes[i] = corev1.PersistentVolumeAccessMode(mode)
@@ -63,7 +70,7 @@ func CarvedVolume(s CarvedSpec, n Node) *corev1.PersistentVolume {
 			AccessModes:                   modes,
 			PersistentVolumeReclaimPolicy: s.Reclaim,
 			PersistentVolumeSource: corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{
-				Driver: api.Driver, VolumeHandle: s.Handle, FSType: s.FSType, VolumeAttributes: maps.Clone(s.Attributes),
+				Driver: api.Driver, VolumeHandle: s.Handle, FSType: s.FSType, VolumeAttributes: attributes,
 			}},
 			StorageClassName: s.Class,
 			MountOptions:     slices.Clone(s.MountOptions),
@@ -77,16 +84,34 @@ func CarvedVolume(s CarvedSpec, n Node) *corev1.PersistentVolume {
 	}
 }
 
-// carved reports whether a PersistentVolume is of a volume that Berth carved for
+// Carved reports whether a PersistentVolume is of a volume that Berth carved for
 // a claim. One with neither Berth's annotation nor its finalizer is another
 // provisioner's, which has asked Berth's CSI services for the volume and looks
 // after the object itself. Either will do, so that nobody makes Berth blind to
 // its own by taking the annotation off.
-func carved(pv *corev1.PersistentVolume) bool {
+func Carved(pv *corev1.PersistentVolume) bool {
 	if pv.Spec.CSI == nil || pv.Spec.CSI.Driver != api.Driver {
 		return false
 	}
 	return pv.Annotations[api.AnnIdentity] != "" || slices.Contains(pv.Finalizers, api.Finalizer)
+}
+
+// CarvedNode is the label value of the node of a volume that Berth carved and the
+// claim of that UID has; "" for any other PersistentVolume.
+func CarvedNode(pv *corev1.PersistentVolume, claimUID string) string {
+	if !Carved(pv) || pv.Spec.ClaimRef == nil || string(pv.Spec.ClaimRef.UID) != claimUID {
+		return ""
+	}
+	if a := pv.Spec.NodeAffinity; a != nil && a.Required != nil {
+		for _, t := range a.Required.NodeSelectorTerms {
+			for _, e := range t.MatchExpressions {
+				if len(e.Values) == 1 && pinned(pv, api.LabelNode, e.Values[0]) {
+					return e.Values[0]
+				}
+			}
+		}
+	}
+	return ""
 }
 
 // handleIdentity is the identity of the volume with this handle. The object's

@@ -140,3 +140,33 @@ func TestCarvedAmongFound(t *testing.T) {
 		t.Errorf("after its end: absent %v, left %q", absent, left)
 	}
 }
+
+// TestCarvedNode: only a PV that Berth carved, that is pinned to one node and that
+// the claim has tells where the claim's agent is.
+func TestCarvedNode(t *testing.T) {
+	want := NodeLabelValue(testNode().Name)
+	for name, c := range map[string]struct {
+		edit func(*corev1.PersistentVolume)
+		want string
+	}{
+		"carved":            {func(*corev1.PersistentVolume) {}, want},
+		"another's driver":  {func(pv *corev1.PersistentVolume) { pv.Spec.CSI.Driver = "another" }, ""},
+		"found":             {func(pv *corev1.PersistentVolume) { pv.Spec.CSI, pv.Spec.Local = nil, &corev1.LocalVolumeSource{} }, ""},
+		"of no claim":       {func(pv *corev1.PersistentVolume) { pv.Spec.ClaimRef = nil }, ""},
+		"of another claim":  {func(pv *corev1.PersistentVolume) { pv.Spec.ClaimRef.UID = "d-uid" }, ""},
+		"on any node":       {func(pv *corev1.PersistentVolume) { pv.Spec.NodeAffinity = nil }, ""},
+		"on several nodes":  {func(pv *corev1.PersistentVolume) { e := expression(pv); e.Values = append(e.Values, "n2") }, ""},
+		"by another label":  {func(pv *corev1.PersistentVolume) { expression(pv).Key = corev1.LabelHostname }, ""},
+		"on all but a node": {func(pv *corev1.PersistentVolume) { expression(pv).Operator = corev1.NodeSelectorOpNotIn }, ""},
+	} {
+		pv := CarvedVolume(carvedSpec(), testNode())
+		c.edit(pv)
+		if got := CarvedNode(pv, "c-uid"); got != c.want {
+			t.Errorf("%s: on %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+func expression(pv *corev1.PersistentVolume) *corev1.NodeSelectorRequirement {
+	return &pv.Spec.NodeAffinity.Required.NodeSelectorTerms[0].MatchExpressions[0]
+}

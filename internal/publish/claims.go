@@ -47,7 +47,7 @@ func NewClaims(changed func(volume.Want), listed func()) *Claims {
 // client's node's label are asked for.
 func (c *Client) WatchClaims(ctx context.Context, claims *Claims) {
 	selector := labels.Set{api.LabelNode: NodeLabelValue(c.node)}.String()
-	follow(ctx, c.core, c.codec, pvcs, selector, &corev1.PersistentVolumeClaim{}, &corev1.PersistentVolumeClaimList{}, claims)
+	follow(ctx, RequestTimeout, c.core, c.codec, pvcs, selector, &corev1.PersistentVolumeClaim{}, &corev1.PersistentVolumeClaimList{}, claims)
 }
 
 // Claim reads a claim from the API server itself, nil when it does not exist.

@@ -166,12 +166,4 @@ func (c *Client) Label(ctx context.Context, pv volume.PV) (*corev1.PersistentVol
 }
 
 // Event writes a Kubernetes event.
-func (c *Client) Event(ctx context.Context, e *corev1.Event) error {
-	ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
-	defer cancel()
-	err := c.core.Post().Namespace(e.Namespace).Resource("events").Body(e).Do(ctx).Error()
-	if err != nil {
-		return fmt.Errorf("writing an event: %w", err)
-	}
-	return nil
-}
+func (c *Client) Event(ctx context.Context, e *corev1.Event) error { return WriteEvent(ctx, c.core, e) }

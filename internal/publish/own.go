@@ -48,7 +48,7 @@ func (n Node) Adoptable(pv *corev1.PersistentVolume) bool {
 	if labelled {
 		return false
 	}
-	return pv.Spec.Local != nil && n.made(pv.Annotations[api.AnnProvisionedBy]) || carved(pv) && n.carvedMisfit(pv) == ""
+	return pv.Spec.Local != nil && n.made(pv.Annotations[api.AnnProvisionedBy]) || Carved(pv) && n.carvedMisfit(pv) == ""
 }
 
 // Misfit says why a PersistentVolume that claims to be this node's is not, "" when
@@ -57,7 +57,7 @@ func (n Node) Adoptable(pv *corev1.PersistentVolume) bool {
 func (n Node) Misfit(pv *corev1.PersistentVolume) string {
 	by := pv.Annotations[api.AnnProvisionedBy]
 	switch {
-	case carved(pv):
+	case Carved(pv):
 		return n.carvedMisfit(pv)
 	case pv.Spec.Local == nil:
 		return "it is not a local volume"

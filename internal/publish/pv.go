@@ -186,7 +186,7 @@ func View(pv *corev1.PersistentVolume) (volume.PV, bool) {
 	switch {
 	case pv.Spec.Local != nil:
 		v.Path = pv.Spec.Local.Path
-	case carved(pv):
+	case Carved(pv):
 		v.Handle, v.Path, v.Identity = pv.Spec.CSI.VolumeHandle, pv.Spec.CSI.VolumeHandle, handleIdentity(pv.Spec.CSI.VolumeHandle)
 	default:
 		return volume.PV{}, false

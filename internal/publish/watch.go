@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -23,7 +24,7 @@ import (
 // until ctx ends. Only those are asked for, by label.
 func (c *Client) WatchVolumes(ctx context.Context, store *Store) {
 	selector := labels.Set{api.LabelNode: NodeLabelValue(c.node)}.String()
-	follow(ctx, c.core, c.codec, pvs, selector, &corev1.PersistentVolume{}, &corev1.PersistentVolumeList{}, store)
+	follow(ctx, RequestTimeout, c.core, c.codec, pvs, selector, &corev1.PersistentVolume{}, &corev1.PersistentVolumeList{}, store)
 }
 
 // Class is what volumes take from their StorageClass.
@@ -52,7 +53,7 @@ func NewClasses(changed func()) *Classes {
 
 // WatchClasses keeps classes up to date until ctx ends.
 func (c *Client) WatchClasses(ctx context.Context, classes *Classes) {
-	follow(ctx, c.storage, c.codec, "storageclasses", "", &storagev1.StorageClass{}, &storagev1.StorageClassList{}, classes)
+	follow(ctx, RequestTimeout, c.storage, c.codec, "storageclasses", "", &storagev1.StorageClass{}, &storagev1.StorageClassList{}, classes)
 }
 
 // Get returns a class by name.
@@ -143,13 +144,14 @@ func classOf(s *storagev1.StorageClass) Class {
 	return class
 }
 
-// follow lists and watches one resource into a store until ctx ends.
-func follow(ctx context.Context, client rest.Interface, codec runtime.ParameterCodec, resource, selector string,
+// follow lists and watches one resource into a store until ctx ends. Patience is
+// for a list.
+func follow(ctx context.Context, patience time.Duration, client rest.Interface, codec runtime.ParameterCodec, resource, selector string,
 	kind, list runtime.Object, store cache.ReflectorStore) {
 	request := requests(client, codec, resource, selector)
 	feed(ctx, ListAnew(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			ctx, cancel := context.WithTimeout(ctx, RequestTimeout)
+			ctx, cancel := context.WithTimeout(ctx, patience)
 			defer cancel()
 			out := list.DeepCopyObject()
 			return out, request(o).Do(ctx).Into(out)

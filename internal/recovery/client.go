@@ -4,24 +4,19 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/rest"
 
 	"github.com/berth-storage/berth/api"
+	"github.com/berth-storage/berth/internal/publish"
 )
-
-// requestTimeout bounds each request that is not a watch.
-const requestTimeout = 15 * time.Second
 
 // leaseNamespace is where kubelets keep their Leases.
 const leaseNamespace = corev1.NamespaceNodeLease
@@ -38,46 +33,26 @@ func newClient(config *rest.Config) (*client, error) {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(corev1.AddToScheme(scheme))
 	utilruntime.Must(coordinationv1.AddToScheme(scheme))
-	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
-	codecs := serializer.NewCodecFactory(scheme)
-	connect := func(path string, gv schema.GroupVersion) (rest.Interface, error) {
-		c := rest.CopyConfig(config)
-		c.APIPath, c.GroupVersion = path, &gv
-		c.NegotiatedSerializer = codecs.WithoutConversion()
-		c.ContentType = runtime.ContentTypeProtobuf
-		c.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
-		c.QPS = -1 // the API server's own priority and fairness sets the pace
-		return rest.RESTClientFor(c)
-	}
-	core, err := connect("/api", corev1.SchemeGroupVersion)
+	core, err := publish.REST(config, scheme, corev1.SchemeGroupVersion)
 	if err != nil {
-		return nil, fmt.Errorf("making a client: %w", err)
+		return nil, err
 	}
-	coordination, err := connect("/apis", coordinationv1.SchemeGroupVersion)
+	coordination, err := publish.REST(config, scheme, coordinationv1.SchemeGroupVersion)
 	if err != nil {
-		return nil, fmt.Errorf("making a client: %w", err)
+		return nil, err
 	}
 	return &client{core: core, coordination: coordination, codec: runtime.NewParameterCodec(scheme)}, nil
 }
 
-// NodeNamed reports whether a Node object of that name exists.
+// NodeNamed is part of lookup.
 func (c *client) NodeNamed(ctx context.Context, name string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	err := c.core.Get().Resource("nodes").Name(name).Do(ctx).Error()
-	if apierrors.IsNotFound(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("reading node %s: %w", name, err)
-	}
-	return true, nil
+	return publish.NodeNamed(ctx, c.core, name)
 }
 
 // NodeWithHostname returns the name of a Node object with that hostname label,
 // "" if there is none.
 func (c *client) NodeWithHostname(ctx context.Context, hostname string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, publish.RequestTimeout)
 	defer cancel()
 	var list corev1.NodeList
 	o := metav1.ListOptions{LabelSelector: corev1.LabelHostname + "=" + hostname, Limit: 1}
@@ -92,7 +67,7 @@ func (c *client) NodeWithHostname(ctx context.Context, hostname string) (string,
 
 // Lease reads a Lease, nil when it does not exist.
 func (c *client) Lease(ctx context.Context, namespace, name string) (*coordinationv1.Lease, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, publish.RequestTimeout)
 	defer cancel()
 	lease := &coordinationv1.Lease{}
 	err := c.coordination.Get().Namespace(namespace).Resource("leases").Name(name).Do(ctx).Into(lease)
@@ -107,7 +82,7 @@ func (c *client) Lease(ctx context.Context, namespace, name string) (*coordinati
 
 // CreateLease makes a Lease, if there is none of its name.
 func (c *client) CreateLease(ctx context.Context, lease *coordinationv1.Lease) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, publish.RequestTimeout)
 	defer cancel()
 	err := c.coordination.Post().Namespace(lease.Namespace).Resource("leases").Body(lease).Do(ctx).Error()
 	if err != nil {
@@ -118,7 +93,7 @@ func (c *client) CreateLease(ctx context.Context, lease *coordinationv1.Lease) e
 
 // UpdateLease writes a Lease, if it is still as it was read.
 func (c *client) UpdateLease(ctx context.Context, lease *coordinationv1.Lease) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, publish.RequestTimeout)
 	defer cancel()
 	err := c.coordination.Put().Namespace(lease.Namespace).Resource("leases").Name(lease.Name).Body(lease).Do(ctx).Error()
 	if err != nil {
@@ -129,7 +104,7 @@ func (c *client) UpdateLease(ctx context.Context, lease *coordinationv1.Lease) e
 
 // Claim reads a claim, nil when it does not exist.
 func (c *client) Claim(ctx context.Context, namespace, name string) (*corev1.PersistentVolumeClaim, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, publish.RequestTimeout)
 	defer cancel()
 	claim := &corev1.PersistentVolumeClaim{}
 	err := c.core.Get().Namespace(namespace).Resource("persistentvolumeclaims").Name(name).Do(ctx).Into(claim)
@@ -145,7 +120,7 @@ func (c *client) Claim(ctx context.Context, namespace, name string) (*corev1.Per
 // DeleteClaim deletes a claim, if it is still the same; one that is gone is no
 // error.
 func (c *client) DeleteClaim(ctx context.Context, claim Claim) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, publish.RequestTimeout)
 	defer cancel()
 	uid := types.UID(claim.UID)
 	err := c.core.Delete().Namespace(claim.Namespace).Resource("persistentvolumeclaims").Name(claim.Name).
@@ -159,7 +134,7 @@ func (c *client) DeleteClaim(ctx context.Context, claim Claim) error {
 // DeletePV deletes a PersistentVolume, if nothing of it has changed since it was
 // seen; one that is gone is no error.
 func (c *client) DeletePV(ctx context.Context, v Volume) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, publish.RequestTimeout)
 	defer cancel()
 	uid := types.UID(v.UID)
 	err := c.core.Delete().Resource("persistentvolumes").Name(v.Name).
@@ -184,7 +159,7 @@ func (c *client) LetGo(ctx context.Context, v Volume) error {
 
 // patch changes a PersistentVolume's metadata; one that is gone is no error.
 func (c *client) patch(ctx context.Context, v Volume, doing string, meta map[string]any) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, publish.RequestTimeout)
 	defer cancel()
 	meta["uid"], meta["resourceVersion"] = v.UID, v.ResourceVersion
 	body, err := json.Marshal(map[string]any{"metadata": meta})
@@ -198,12 +173,7 @@ func (c *client) patch(ctx context.Context, v Volume, doing string, meta map[str
 	return nil
 }
 
-// Event writes a Kubernetes event.
+// Event is part of cluster.
 func (c *client) Event(ctx context.Context, e *corev1.Event) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	if err := c.core.Post().Namespace(e.Namespace).Resource("events").Body(e).Do(ctx).Error(); err != nil {
-		return fmt.Errorf("writing an event: %w", err)
-	}
-	return nil
+	return publish.WriteEvent(ctx, c.core, e)
 }

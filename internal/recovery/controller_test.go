@@ -1,9 +1,12 @@
 package recovery
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/berth-storage/berth/api"
 )
@@ -49,6 +52,53 @@ func TestNodeLost(t *testing.T) {
 		w.at(3600)
 		w.happened()
 		w.told()
+	})
+}
+
+// TestCarvedOfALostNode: volumes out of a node's pools are cleaned up after by
+// the same rules: the claim goes and then the PV, Berth's finalizer with it; what
+// is kept by policy, and what another provisioner made, stays.
+func TestCarvedOfALostNode(t *testing.T) {
+	for _, node := range []string{"n1", strings.Repeat("n", 70)} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.addNode(node)
+			w.addNode("n2")
+			for _, name := range []string{"used", "kept", "theirs"} {
+				w.addCarved(name, node, "c-"+name)
+			}
+			w.addCarved("other", "n2", "c-other")
+			w.addCarved("offered", node, "") // its claim has not been bound yet
+			w.pvs["kept"].Spec.PersistentVolumeReclaimPolicy = corev1.PersistentVolumeReclaimRetain
+			w.pvs["theirs"].Annotations, w.pvs["theirs"].Finalizers = nil, nil
+			defer w.life()()
+			synctest.Wait()
+			w.removeNode(node)
+			w.at(59)
+			w.happened()
+			w.at(61)
+			w.happened("claim c-used deleted 60", "PV used deleted 60", "PV used is gone 60", "claim c-kept deleted 60",
+				"PV offered deleted 60", "PV offered is gone 60")
+			w.told("c-used "+api.ReasonNodeGone, "c-used "+api.ReasonClaimDeleted, "c-kept "+api.ReasonNodeGone, "c-kept "+api.ReasonClaimDeleted)
+		})
+	}
+}
+
+// A carved volume's kubelet that lives keeps it, as a found one's does.
+func TestCarvedOfALivingKubelet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.addNode("n1")
+		w.addCarved("used", "n1", "c1")
+		w.beat("n1")
+		defer w.life()()
+		synctest.Wait()
+		w.removeNode("n1")
+		for s := 10; s <= 200; s += 10 {
+			w.at(s)
+			w.beat("n1")
+		}
+		w.happened()
 	})
 }
 
@@ -167,21 +217,12 @@ func TestNodeBackDuringARestart(t *testing.T) {
 
 // The watch has missed that the node is there; the API server has not.
 func TestServerKnowsBetter(t *testing.T) {
-	for _, back := range []string{"n1", "n1-again"} { // found by its name, and by its hostname
+	for back, labels := range map[string]map[string]string{"n1": nil, "n1-again": {corev1.LabelHostname: "n1-host"}} { // found by its name, and by its hostname
 		synctest.Test(t, func(t *testing.T) {
 			w, stop := begin(t, func(w *world) { w.beat("n1") })
 			defer stop()
 			w.at(30)
-			c := w.watcher
-			w.watcher = nil
-			w.addNode("n1")
-			if back == "n1" {
-				w.nodes["n1"].Labels = nil
-			} else {
-				w.nodes[back] = w.nodes["n1"]
-				delete(w.nodes, "n1")
-			}
-			w.watcher = c
+			w.addUnseen(back, labels)
 			w.at(600)
 			w.happened()
 		})

@@ -1,5 +1,5 @@
 // Package recovery cleans up after nodes that are gone: it deletes the claims
-// that are bound to their local volumes, so that the pods can be placed
+// that are bound to their volumes, found or carved, so that the pods can be placed
 // elsewhere, and the PersistentVolumes that nobody can use any more.
 //
 // It stands in for the established node clean-up controller, with the same
@@ -8,5 +8,7 @@
 // The three are pure; the Controller gathers what they need and does what they
 // say. One process does at a time, the one that holds a Lease.
 //
-// It touches no disk and no pod, and looks at local volumes only.
+// It touches no disk and no pod, and looks at local volumes and at
+// those that Berth carved only. What such a node said of its room for the
+// scheduler belongs to the Node object, and goes with it.
 package recovery

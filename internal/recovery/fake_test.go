@@ -23,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/berth-storage/berth/api"
+	"github.com/berth-storage/berth/internal/publish"
 )
 
 const delay = time.Minute
@@ -68,6 +69,13 @@ func (w *world) addNode(name string) {
 	}
 }
 
+// addUnseen adds a node that no watch shows.
+func (w *world) addUnseen(name string, labels map[string]string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.nodes[name] = &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
+}
+
 func (w *world) removeNode(name string) {
 	w.mu.Lock()
 	n := w.nodes[name]
@@ -94,6 +102,16 @@ func (w *world) addPV(name, node, claim string) {
 		pv.Status.Phase = corev1.VolumeBound
 		w.claims["ns/"+claim] = c
 	}
+	w.change(pv)
+}
+
+// addCarved adds a volume that was carved on a node for a claim.
+func (w *world) addCarved(name, node, claim string) {
+	w.addPV(name, node, claim)
+	pv := w.pvs[name].DeepCopy()
+	made := publish.CarvedVolume(publish.CarvedSpec{Name: name, Handle: "x/pool/" + name}, publish.Node{Name: node})
+	pv.Labels, pv.Annotations, pv.Spec.NodeAffinity = made.Labels, made.Annotations, made.Spec.NodeAffinity
+	pv.Spec.Local, pv.Spec.CSI = nil, made.Spec.CSI
 	w.change(pv)
 }
 

@@ -1,10 +1,14 @@
 package recovery
 
 import (
+	"log/slog"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/berth-storage/berth/api"
+	"github.com/berth-storage/berth/internal/publish/metrictest"
 )
 
 func good() Options {
@@ -36,6 +40,21 @@ func TestOptions(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestMetricsAreDocumented: docs/metrics.md has the metrics that there are.
+func TestMetricsAreDocumented(t *testing.T) {
+	o := good()
+	o.Log = slog.New(slog.DiscardHandler)
+	c := newController(o, nil, nil, newMetrics())
+	defer c.queue.ShutDown()
+	c.metrics.requests.WithLabelValues("GET", "200", "host")
+	c.reports.set(t.Context(), "a volume", api.ReasonNodeAlive, "trouble")
+	families, err := c.metrics.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrictest.Documented(t, families, "## The controller")
 }
 
 // A controller that stands by is ready as soon as it knows the cluster.

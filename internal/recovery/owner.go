@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/berth-storage/berth/api"
+	"github.com/berth-storage/berth/internal/publish"
 )
 
 // provisionerPrefix begins the name of the provisioner of a found volume, which
@@ -27,9 +28,9 @@ type Owner struct {
 	// Hostnames are the values of kubernetes.io/hostname that the volume's
 	// affinity allows.
 	Hostnames []string
-	// Names are the node's name as far as the PV tells it otherwise: by label or
-	// by its provisioner. A provisioner's name can be read in two ways, so there
-	// may be more than one.
+	// Names are the node's name as far as the PV tells it otherwise: by label, by
+	// its provisioner, or, for a carved volume, by its affinity. A provisioner's
+	// name can be read in two ways, so there may be more than one.
 	Names []string
 	// Label is the value of api.LabelNode, "" if there is none.
 	Label string
@@ -38,7 +39,8 @@ type Owner struct {
 }
 
 // OwnerOf reads from a PV which nodes it may be on. It is certain only where
-// every term of the required node affinity pins the hostname.
+// every term of the required node affinity pins the hostname, or, for a carved
+// volume, the label that Berth gives to a node.
 func OwnerOf(pv *corev1.PersistentVolume) Owner {
 	o := Owner{Label: pv.Labels[api.LabelNode]}
 	if o.Label != "" && !strings.HasPrefix(o.Label, hashedNode) {
@@ -50,31 +52,55 @@ func OwnerOf(pv *corev1.PersistentVolume) Owner {
 			o.Names = append(o.Names, name[:at[0]])
 		}
 	}
+	if pv.Spec.CSI == nil {
+		o.Hostnames, o.Uncertain = pins(pv.Spec.NodeAffinity, corev1.LabelHostname)
+	} else {
+		var values []string
+		values, o.Uncertain = pins(pv.Spec.NodeAffinity, api.LabelNode)
+		for _, value := range values {
+			if name := nodeOf(value, pv.Spec.CSI.VolumeAttributes[api.LabelNode]); name != "" {
+				o.Names = append(o.Names, name)
+			} else {
+				o.Uncertain = fmt.Sprintf("of its node's name it has the hash %s only", value)
+			}
+		}
+	}
 	o.Names = set(o.Names)
-	o.Hostnames, o.Uncertain = hostnames(pv.Spec.NodeAffinity)
 	return o
 }
 
-// hostnames returns the hostnames that an affinity allows, or why it allows
-// others too.
-func hostnames(a *corev1.VolumeNodeAffinity) (names []string, uncertain string) {
+// nodeOf is the name of the node whose label api.LabelNode has the value. Where
+// that is a hash, it is the name that the PV has beside, if its hash is that.
+func nodeOf(value, beside string) string {
+	switch {
+	case !strings.HasPrefix(value, hashedNode):
+		return value
+	case publish.NodeLabelValue(beside) == value:
+		return beside
+	}
+	return ""
+}
+
+// pins returns the values of a node's label that an affinity allows, or why it
+// allows others too.
+func pins(a *corev1.VolumeNodeAffinity, label string) (names []string, uncertain string) {
 	if a == nil || a.Required == nil || len(a.Required.NodeSelectorTerms) == 0 {
 		return nil, "it has no required node affinity"
 	}
 	for i, term := range a.Required.NodeSelectorTerms {
 		pinned := false
 		for _, e := range term.MatchExpressions {
-			if e.Key != corev1.LabelHostname || e.Operator != corev1.NodeSelectorOpIn {
+			if e.Key != label || e.Operator != corev1.NodeSelectorOpIn {
 				continue
 			}
 			if len(e.Values) == 0 || slices.Contains(e.Values, "") {
-				return nil, fmt.Sprintf("term %d of its node affinity has an empty hostname", i+1)
+				return nil, fmt.Sprintf("term %d of its node affinity has an empty value of %s", i+1, label)
 			}
 			pinned = true
 			names = append(names, e.Values...) // of two expressions both must hold; all counts for more nodes, not fewer
 		}
 		if !pinned {
-			return nil, fmt.Sprintf("term %d of its node affinity does not say %s In …", i+1, corev1.LabelHostname)
+			return nil, fmt.Sprintf("term %d of its node affinity does not say %s In …", i+1, label)
 		}
 	}
 	return set(names), ""

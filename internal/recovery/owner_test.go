@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/berth-storage/berth/api"
+	"github.com/berth-storage/berth/internal/publish"
 )
 
 const uid = "5f6e0c9a-1b2c-4d3e-8f90-a1b2c3d4e5f6"
@@ -83,6 +84,39 @@ func TestOwner(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestOwnerOfCarved: a carved volume's affinity names the node by Berth's label.
+func TestOwnerOfCarved(t *testing.T) {
+	long := strings.Repeat("n", 70)
+	by := func(values ...string) corev1.NodeSelectorTerm {
+		return corev1.NodeSelectorTerm{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: api.LabelNode, Operator: corev1.NodeSelectorOpIn, Values: values}}}
+	}
+	for name, c := range map[string]struct {
+		affinity      *corev1.VolumeNodeAffinity
+		beside, label string
+		ids           string // "" for uncertain
+	}{
+		"Name":          {affinity(by("n1")), "", "n1", "n1"},
+		"NameNoLabel":   {affinity(by("n1")), "", "", "n1"},
+		"AnotherLabel":  {affinity(by("n1")), "", "n2", "n1 n2"},
+		"NameBeside":    {affinity(by("n1")), "n3", "n1", "n1"},
+		"Several":       {affinity(by("n1", "n2")), "", "", "n1 n2"},
+		"Hash":          {affinity(by(publish.NodeLabelValue(long))), long, "", long},
+		"HashAlone":     {affinity(by(publish.NodeLabelValue(long))), "", "", ""},
+		"HashOfAnother": {affinity(by(publish.NodeLabelValue(long))), "n1", "", ""},
+		"OneHashAlone":  {affinity(by("n1", publish.NodeLabelValue(long))), "", "", ""},
+		"Hostname":      {affinity(pinned("h1")), "", "n1", ""},
+		"Nothing":       {nil, "", "n1", ""},
+	} {
+		pv := &corev1.PersistentVolume{}
+		pv.Spec.CSI = &corev1.CSIPersistentVolumeSource{VolumeAttributes: map[string]string{api.LabelNode: c.beside}}
+		pv.Spec.NodeAffinity, pv.Labels = c.affinity, map[string]string{api.LabelNode: c.label}
+		o := OwnerOf(pv)
+		if ids := strings.Join(o.IDs(), " "); (o.Uncertain == "") != (c.ids != "") || c.ids != "" && ids != c.ids || o.Hostnames != nil {
+			t.Errorf("%s: %q, hostnames %q, uncertain %q; want %q", name, ids, o.Hostnames, o.Uncertain, c.ids)
+		}
 	}
 }
 

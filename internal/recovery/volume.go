@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/berth-storage/berth/api"
+	"github.com/berth-storage/berth/internal/publish"
 )
 
 // Volume is what decisions need of a PersistentVolume.
@@ -27,10 +28,10 @@ type Volume struct {
 // Claim is the claim that a volume names.
 type Claim struct{ Namespace, Name, UID string }
 
-// View reads a Volume from the object; false for one that is not local or not
-// of one of the classes.
+// View reads a Volume from the object; false for one that is neither local nor
+// carved by Berth, or not of one of the classes.
 func View(pv *corev1.PersistentVolume, classes []string) (Volume, bool) {
-	if pv.Spec.Local == nil || !slices.Contains(classes, pv.Spec.StorageClassName) {
+	if pv.Spec.Local == nil && !publish.Carved(pv) || !slices.Contains(classes, pv.Spec.StorageClassName) {
 		return Volume{}, false
 	}
 	v := Volume{

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Word is what a person may decide over a quarantined volume.
+// Word is what a person may decide over a volume.
 type Word string
 
 // The words.
@@ -14,9 +14,11 @@ const (
 	Release   Word = "release"   // nobody's data is on it, or may be seen: it is published as it is
 	Republish Word = "republish" // its data goes back to the claim that had it
 	Erase     Word = "wipe"      // it is erased, verified and published as new
+	GiveUp    Word = "forget"    // its pool is lost: it has no record any more
 )
 
-// Words are all words, in the order in which they are explained.
+// Words are those over a quarantined volume, in the order in which they are
+// explained.
 var Words = []Word{Release, Republish, Erase}
 
 // Command is a person's word, with what the person was shown when giving it.
@@ -37,12 +39,14 @@ func Obey(in Input, c Command) (*Record, error) {
 	switch {
 	case r == nil:
 		return nil, errors.New("the journal knows no such volume")
+	case c.Word == GiveUp:
+		return giveUp(in, c)
 	case r.State != Quarantined:
 		return nil, fmt.Errorf("it is %s, not %s; only a volume that is held back is decided over", r.State, Quarantined)
 	case r.Asked != "":
 		return nil, fmt.Errorf("%s was asked for at %s and is under way", r.Asked, r.AskedAt)
 	case in.Disk == nil && in.carved():
-		return nil, errors.New(strings.TrimSuffix("it is not in its pool now: "+in.Away, ": ") + "; bring the pool back first")
+		return nil, errors.New(strings.TrimSuffix("it is not in its pool now: "+in.Away, ": ") + "; bring the pool back first, or, where it is lost, forget the volume")
 	case in.Disk == nil:
 		return nil, errors.New("its disk is not there, or in two places; mount or connect it under its name first")
 	case IDOf(in.Disk.Identity) != r.ID, r.Identity != "" && in.Disk.Identity != r.Identity:
@@ -75,7 +79,7 @@ func Obey(in Input, c Command) (*Record, error) {
 		}
 		claim = &Claim{Namespace: claim.Namespace, Name: claim.Name}
 	default:
-		return nil, fmt.Errorf("%q is no command; allowed: %s, %s, %s", c.Word, Release, Republish, Erase)
+		return nil, fmt.Errorf("%q is no command; allowed: %s, %s, %s, %s", c.Word, Release, Republish, Erase, GiveUp)
 	}
 	if c.Word != Republish && c.Claim != nil {
 		return nil, fmt.Errorf("a claim is named, which only %s takes", Republish)

@@ -18,6 +18,8 @@ func decideAsked(in Input) Decision {
 		return wait(Held, fmt.Sprintf("%s; %s is asked for, and waits for PV %s to go, which others' finalizers hold", in.Record.Reason, word, pv.Name))
 	case pv != nil:
 		return remove(pv)
+	case word == GiveUp:
+		return decideGivenUp(in)
 	case in.Disk == nil:
 		return wait(Held, fmt.Sprintf("%s; %s is asked for, and waits for its disk", in.Record.Reason, word))
 	case in.Disk.Copy != "":

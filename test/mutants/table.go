@@ -19,7 +19,7 @@ var mutants = []mutant{
 	{1, "a filesystem's identity is not read again before the first removal", "internal/agent/local_wipe.go",
 		"return identity.Expect(now)", "_ = now; return nil",
 		agentDir, "root", "TestRootFilesystem"},
-	{2, "the API server is not asked once more before a wipe", "internal/agent/act.go",
+	{2, "the API server is not asked once more before a wipe", "internal/agent/act_wipe.go",
 		"if v.UID != r.PV.UID || !v.Released || !v.Delete {", "if false {",
 		agentDir, "", "TestWipeNeedsTheServersWord"},
 	{2, "a PV that is missing is consent", "internal/volume/decide_used.go",

@@ -19,7 +19,6 @@ import (
 	"github.com/berth-storage/berth/internal/host"
 	"github.com/berth-storage/berth/internal/pool"
 	"github.com/berth-storage/berth/internal/pool/internal/shelf"
-	"github.com/berth-storage/berth/internal/wipe"
 )
 
 // A Pool is a pool.Pool.
@@ -110,10 +109,9 @@ func quotas(sysfs, uuid string) (string, error) {
 
 type subvolumes struct{ groups string }
 
-// newMode is the mode of a new volume's directory, as `mkdir` gives it to root.
-const newMode = 0o755
-
-func (subvolumes) Make(f *host.Folder, name string) error { return f.MakeSubvolume(name, newMode) }
+func (subvolumes) Make(f *host.Folder, name string) error {
+	return f.MakeSubvolume(name, shelf.NewMode)
+}
 
 func (subvolumes) Limit(f *host.Folder, name string, bytes int64) error {
 	v, err := f.SubvolumeOf(name)
@@ -127,12 +125,17 @@ func (subvolumes) Total(f *host.Folder) (int64, error) { return shelf.Usable(f) 
 
 // Destroy removes a subvolume, and waits until its space is free, so that it is not
 // promised before. Its limit goes first: when it is gone, nothing tells its number
-// any more; nor is there anything to wait by then, after a crash. What a tenant made
-// subvolumes in is emptied first.
+// any more. One that is gone was removed by a call that did not wait to the end:
+// this waits for all that are removed, as which of them it was is not known. What
+// a tenant made subvolumes in is emptied first.
 func (s subvolumes) Destroy(ctx context.Context, f *host.Folder, name string) error {
 	v, err := f.SubvolumeOf(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		removed, err := f.RemovedSubvolumes()
+		for _, v := range removed {
+			err = errors.Join(err, s.freed(ctx, f, v))
+		}
+		return err
 	}
 	if err != nil {
 		return err
@@ -147,12 +150,7 @@ func (s subvolumes) Destroy(ctx context.Context, f *host.Folder, name string) er
 	if !errors.Is(err, unix.ENOTEMPTY) {
 		return err
 	}
-	t, err := host.OpenTree(f.Path(name), func(int) error { return nil })
-	if err != nil {
-		return err
-	}
-	_, err = wipe.Contents(ctx, t, wipe.ContentsOptions{Owner: disk.Owner{Mode: newMode}})
-	if err = errors.Join(err, t.Shut()); err != nil {
+	if err := shelf.Empty(ctx, f, name); err != nil {
 		return err
 	}
 	if err := f.DestroySubvolume(name); err != nil {

@@ -119,3 +119,35 @@ func TestRootBtrfsFreed(t *testing.T) {
 		}
 	}
 }
+
+// TestRootBtrfsFreedAfterACrash: a pool whose process died while it waited for a
+// removed volume's space has that space when it opens, and not before.
+func TestRootBtrfsFreedAfterACrash(t *testing.T) {
+	at := mounted(t, "mkfs.btrfs", "-q")
+	p, err := open(t, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size = 256 << 20
+	fill := func(id pool.ID) {
+		t.Helper()
+		if _, err := p.Carve(t.Context(), pool.Spec{ID: id, Bytes: size, Mode: pool.Filesystem}); err != nil {
+			t.Fatal(err)
+		}
+		place, err := p.Open(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, "dd", "if=/dev/zero", "of="+filepath.Join(place.Dir, "file"), "bs=1M", "count=255", "conv=fsync")
+	}
+	fill("a")
+	run(t, "mv", filepath.Join(at, "a"), filepath.Join(at, ".gone-a"))
+	run(t, "btrfs", "-q", "subvolume", "delete", filepath.Join(at, ".gone-a", "data"))
+	if p, err = open(t, at); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("btrfs", "subvolume", "list", "-d", at).CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("not free yet: %s (%v)", out, err)
+	}
+	fill("b")
+}

@@ -11,11 +11,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/berth-storage/berth/internal/disk"
 	"github.com/berth-storage/berth/internal/host"
 	"github.com/berth-storage/berth/internal/pool"
 	"github.com/berth-storage/berth/internal/pool/internal/shelf"
-	"github.com/berth-storage/berth/internal/wipe"
 )
 
 // A Pool is a pool.Pool.
@@ -35,10 +33,7 @@ func (*Pool) Features() pool.Features { return pool.Features{} }
 
 type plain struct{}
 
-// Mode of a new volume's directory: what `mkdir` gives root.
-const newMode = 0o755
-
-func (plain) Make(f *host.Folder, name string) error { return f.Mkdir(name, newMode) }
+func (plain) Make(f *host.Folder, name string) error { return f.Mkdir(name, shelf.NewMode) }
 
 func (plain) Limit(*host.Folder, string, int64) error { return nil }
 
@@ -55,15 +50,9 @@ func (plain) Total(f *host.Folder) (total int64, err error) {
 }
 
 func (plain) Destroy(ctx context.Context, f *host.Folder, name string) error {
-	t, err := host.OpenTree(f.Path(name), func(int) error { return nil })
-	if errors.Is(err, fs.ErrNotExist) {
+	if err := shelf.Empty(ctx, f, name); errors.Is(err, fs.ErrNotExist) {
 		return nil
-	}
-	if err != nil {
-		return err
-	}
-	_, err = wipe.Contents(ctx, t, wipe.ContentsOptions{Owner: disk.Owner{Mode: newMode}})
-	if err = errors.Join(err, t.Shut()); err != nil {
+	} else if err != nil {
 		return err
 	}
 	return f.Remove(name)

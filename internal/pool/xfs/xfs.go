@@ -14,11 +14,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/berth-storage/berth/internal/disk"
 	"github.com/berth-storage/berth/internal/host"
 	"github.com/berth-storage/berth/internal/pool"
 	"github.com/berth-storage/berth/internal/pool/internal/shelf"
-	"github.com/berth-storage/berth/internal/wipe"
 )
 
 // A Pool is a pool.Pool.
@@ -55,16 +53,13 @@ func (p *Pool) Used(_ context.Context, id pool.ID) (pool.Usage, error) {
 
 type projects struct{}
 
-// newMode is the mode of a new volume's directory, as `mkdir` gives it to root.
-const newMode = 0o755
-
 // firstProject is where Berth's projects begin, out of the way of those that
 // people number by hand.
 const firstProject host.Project = 0x42000000
 
 // Make takes a project that no directory of the pool has, nor anything else.
 func (projects) Make(f *host.Folder, name string) error {
-	if err := f.Mkdir(name, newMode); err != nil {
+	if err := f.Mkdir(name, shelf.NewMode); err != nil {
 		return err
 	}
 	taken, err := all(f)
@@ -126,12 +121,7 @@ func (projects) Destroy(ctx context.Context, f *host.Folder, name string) error 
 	if err != nil {
 		return err
 	}
-	t, err := host.OpenTree(f.Path(name), func(int) error { return nil })
-	if err != nil {
-		return err
-	}
-	_, err = wipe.Contents(ctx, t, wipe.ContentsOptions{Owner: disk.Owner{Mode: newMode}})
-	if err = errors.Join(err, t.Shut()); err != nil {
+	if err := shelf.Empty(ctx, f, name); err != nil {
 		return err
 	}
 	if p >= firstProject {

@@ -22,8 +22,8 @@ import (
 )
 
 // TestClusterCarvedRetain: with the policy Retain a volume outlives its claim, says
-// whose it was, and can be given to a new one. Its space is back once a person has
-// changed the policy.
+// whose it was, and can be given to a new one, for which it grows. Its space is
+// back once a person has changed the policy.
 func TestClusterCarvedRetain(t *testing.T) {
 	e := beginCarved(t)
 	const class = "carved-retained"
@@ -46,9 +46,11 @@ func TestClusterCarvedRetain(t *testing.T) {
 	e.patch(pv.Name, `{"spec":{"claimRef":{"uid":null,"resourceVersion":null}}}`)
 	w.Claims[0].PV = pv.Name
 	e.reads(w.Claims[0])
+	e.ask("data", 64*mib)
+	e.has("data", 64*mib)
 	e.Must(e.Space.Empty(e.Ctx))
 	e.released(pv.Name)
-	e.promised(e.nodeOf(pv), 32*mib)
+	e.promised(e.nodeOf(pv), 64*mib)
 	e.patch(pv.Name, `{"spec":{"persistentVolumeReclaimPolicy":"Delete"}}`)
 }
 

@@ -9,7 +9,7 @@ one among them. Rules for pools that values.schema.json cannot say. */}}
 {{- fail "classes, pools: both are empty; at least one of the two is needed" -}}
 {{- end -}}
 {{- if and $values.controller.enabled (not (include "berth.controllerClasses" $root)) -}}
-{{- fail "controller: enabled is for volumes of classes, and there are none; say their StorageClasses in controller.storageClassNames, or leave enabled out: for pools the controller runs anyway" -}}
+{{- fail "controller: enabled is for volumes of StorageClasses, and neither classes nor pools name any; say their StorageClasses in controller.storageClassNames, or leave enabled out: for pools the controller runs anyway" -}}
 {{- end -}}
 {{- if $values.pools -}}
 {{- include "berth.validateKubeletDir" $root -}}

@@ -1,12 +1,14 @@
 package shelf
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math"
+	"slices"
 
 	"github.com/berth-storage/berth/internal/host"
 	"github.com/berth-storage/berth/internal/pool"
@@ -43,6 +45,9 @@ func (s *Shelf) Carve(ctx context.Context, want pool.Spec) (pool.Volume, error) 
 		return have, nil
 	case err == nil:
 		return pool.Volume{}, fmt.Errorf("%w: %s is %s of %d bytes, and %s of %d bytes was asked for", pool.ErrDiffers, v.ID, have.Mode, have.Bytes, v.Mode, v.Bytes)
+	}
+	if err := s.vacant(v.ID); err != nil {
+		return pool.Volume{}, err
 	}
 	temp := half + string(v.ID)
 	if err := s.setAside(temp, v.Bytes); err != nil {
@@ -274,16 +279,23 @@ func (s *Shelf) leave(v pool.Volume, temp string) error {
 	return err
 }
 
-// destroy removes a directory that is no volume's any more, or never was.
+// destroy removes a directory that is no volume's any more, or never was. What is
+// not Berth's is an error.
 func (s *Shelf) destroy(ctx context.Context, dir string) error {
-	if names, err := s.folder.Names(dir); len(names) == 0 || err != nil {
-		if err != nil {
-			return err
-		}
+	if strange, err := s.stranger(dir); err != nil || strange {
+		return cmp.Or(err, fmt.Errorf("%s is not Berth's, and is left alone; move it elsewhere", s.folder.Path(dir)))
+	}
+	names, err := s.folder.Names(dir)
+	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
 		return s.hands.Remove(dir)
 	}
-	if err := s.kind.Destroy(ctx, s.folder, dir+"/"+Data); err != nil {
-		return err
+	if !slices.Contains(names, dataFile) { // a raw volume has no directory
+		if err := s.kind.Destroy(ctx, s.folder, dir+"/"+Data); err != nil {
+			return err
+		}
 	}
 	for _, file := range []string{dataFile, specFile, specFile + ".tmp", ""} {
 		name := dir

@@ -281,7 +281,7 @@ func TestDamagedPromise(t *testing.T) {
 	if _, err := s.Carve(t.Context(), spec); err != nil {
 		t.Fatal(err)
 	}
-	for _, damaged := range []string{"", "{", `{"ID":"b","Bytes":4096,"Mode":"Filesystem"}`, `{"ID":"a","Bytes":-1,"Mode":"Filesystem"}`} {
+	for _, damaged := range []string{"", "{", "{}", `{"ID":"a","Bytes":-1,"Mode":"Filesystem"}`} {
 		if err := os.WriteFile(dir+"/a/"+specFile, []byte(damaged), 0o600); err != nil {
 			t.Fatal(err)
 		}

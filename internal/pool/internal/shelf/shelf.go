@@ -45,8 +45,8 @@ type Kind interface {
 	// Limit sets how many bytes the directory can hold. The same may be set
 	// again; a smaller size is set only right after a larger one could not be.
 	Limit(f *host.Folder, name string, bytes int64) error
-	// Destroy removes the directory with all that is in it. Part of it, or all,
-	// may be gone already.
+	// Destroy removes the directory with all that is in it, and returns once its
+	// space can be had. Part of it, or all, may be gone already.
 	Destroy(ctx context.Context, f *host.Folder, name string) error
 	// Total is how many bytes the filesystem can promise.
 	Total(f *host.Folder) (int64, error)
@@ -74,6 +74,9 @@ type Shelf struct {
 	volumes map[pool.ID]pool.Volume
 	aside   map[string]int64    // bytes of directories that are being made or erased, by name
 	turns   map[pool.ID]*turnOf // of those who change one volume
+	// strangers are the bytes of what is not Berth's, by name, as it was when the
+	// shelf was opened.
+	strangers map[string]int64
 }
 
 // turnOf is a lock, kept while somebody has or wants it.
@@ -85,9 +88,9 @@ type turnOf struct {
 // Open opens the shelf in a folder, which is its own from then on, unless Open
 // fails: it finishes what was being removed, undoes what was being made, and
 // sets all limits again, as a crash may have come between a promise and its
-// limit.
+// limit. What others have put there is left alone, and counts as used.
 func Open(ctx context.Context, f *host.Folder, k Kind, reserve pool.Reserve, wrap func(Hands) Hands) (*Shelf, error) {
-	s := &Shelf{folder: f, hands: f, kind: k, reserve: reserve, volumes: map[pool.ID]pool.Volume{}, aside: map[string]int64{}, turns: map[pool.ID]*turnOf{}}
+	s := &Shelf{folder: f, hands: f, kind: k, reserve: reserve, volumes: map[pool.ID]pool.Volume{}, aside: map[string]int64{}, turns: map[pool.ID]*turnOf{}, strangers: map[string]int64{}}
 	if wrap != nil {
 		s.hands = wrap(f)
 	}
@@ -96,9 +99,14 @@ func Open(ctx context.Context, f *host.Folder, k Kind, reserve pool.Reserve, wra
 		return nil, fmt.Errorf("opening pool %q: %w", f.Path("."), err)
 	}
 	for _, name := range names {
-		if strings.HasPrefix(name, half) || strings.HasPrefix(name, leaving) {
+		strange, err := s.stranger(name)
+		switch {
+		case err != nil:
+		case strange:
+			err = s.meet(ctx, name)
+		case strings.HasPrefix(name, half) || strings.HasPrefix(name, leaving):
 			err = s.destroy(ctx, name)
-		} else if pool.ID(name).Check() == nil {
+		default:
 			err = s.restore(name)
 		}
 		if err != nil {
@@ -232,6 +240,9 @@ func (s *Shelf) room() (pool.Room, error) {
 		free -= v.Bytes
 	}
 	for _, bytes := range s.aside {
+		free -= bytes
+	}
+	for _, bytes := range s.strangers {
 		free -= bytes
 	}
 	free = max(free, 0) / Unit * Unit

@@ -26,6 +26,12 @@ app.kubernetes.io/component: controller
 {{- range .Values.classes -}}
 {{- $names = append $names .name -}}
 {{- end -}}
+{{- range .Values.pools -}}
+{{- $names = concat $names (.classes | default list) -}}
+{{- range .storageClasses -}}
+{{- $names = append $names .name -}}
 {{- end -}}
-{{- join "," $names -}}
+{{- end -}}
+{{- end -}}
+{{- join "," ($names | uniq) -}}
 {{- end -}}
