@@ -28,10 +28,14 @@ type Figure struct {
 	Berth float64 `json:"berth"`
 	// Bare is the bare client's, nil where there is nothing to compare.
 	Bare *float64 `json:"bare,omitempty"`
-	// Limit is on the ratio with OnRatio set, else on Berth's own figure;
+	// Limit is on the ratio with OnRatio set, on the difference with OnAdded, else on Berth's own figure;
 	// nil where there is none.
 	Limit   *float64 `json:"limit,omitempty"`
 	OnRatio bool     `json:"limitIsOnRatio,omitempty"`
+	// OnAdded means that the limit is on what Berth's figure has over the bare
+	// one, AtLeast that it is the least that is wanted.
+	OnAdded bool `json:"limitIsOnAdded,omitempty"`
+	AtLeast bool `json:"limitIsLeast,omitempty"`
 	// Strict means that the figure must be under the limit, not at it.
 	Strict bool `json:"limitIsStrict,omitempty"`
 	// Rounds are the values behind the medians.
@@ -50,8 +54,14 @@ func (f Figure) Ratio() float64 {
 // Met reports whether the limit is met; there is none to miss without one.
 func (f Figure) Met() bool {
 	value := f.Berth
-	if f.OnRatio {
+	switch {
+	case f.OnRatio:
 		value = f.Ratio()
+	case f.OnAdded && f.Bare != nil:
+		value -= *f.Bare
+	}
+	if f.AtLeast {
+		return f.Limit == nil || value >= *f.Limit
 	}
 	return f.Limit == nil || value < *f.Limit || value == *f.Limit && !f.Strict
 }
@@ -104,7 +114,12 @@ func Table(w io.Writer, figures []Figure) {
 		}
 		if f.Limit != nil {
 			sign, unit := "≤ ", f.Unit
-			if f.Strict {
+			switch {
+			case f.AtLeast:
+				sign = "≥ "
+			case f.OnAdded:
+				sign = "< +"
+			case f.Strict:
 				sign = "< "
 			}
 			if f.OnRatio {
@@ -147,6 +162,27 @@ func below(name, condition, unit string, berth []float64, bare []float64, limit 
 		m := median(bare)
 		f.Bare, f.BareRounds = &m, bare
 	}
+	return f
+}
+
+// added is a figure that must have less than a limit over the bare one.
+func added(name, condition, unit string, berth, bare []float64, limit float64) Figure {
+	f := below(name, condition, unit, berth, bare, limit)
+	f.OnAdded = true
+	return f
+}
+
+// shown is a figure without a limit, which tells where another comes from.
+func shown(name, condition, unit string, berth, bare []float64) Figure {
+	f := below("  "+name, condition, unit, berth, bare, 0)
+	f.Limit, f.Strict = nil, false
+	return f
+}
+
+// atLeast is a figure that must not be under a limit.
+func atLeast(name, condition, unit string, berth, bare []float64, limit float64) Figure {
+	f := below(name, condition, unit, berth, bare, limit)
+	f.Strict, f.AtLeast = false, true
 	return f
 }
 

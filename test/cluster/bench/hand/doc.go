@@ -19,7 +19,9 @@ type Place struct {
 type Request struct {
 	Op    string
 	Names []string // of volumes, for Mount, Unmount, Fill and Full
-	Args  []string // of the agent's command line, for Start and Restart; the URL, for Ready
+	Bytes int64    // of the pool, for Pool
+	Count int      // of subvolumes, for Carve
+	Args  []string // the command, for Command; of the controller's command line, for Placer; of the agent's command line, for Start and Restart; the URL, for Ready
 }
 
 // Operations.
@@ -33,16 +35,24 @@ const (
 	Ready   = "ready"   // wait until a URL answers that the agent is ready
 	Stop    = "stop"    // end the agent and remove its state
 	Usage   = "usage"   // say what the agent uses
+	Pool    = "pool"    // make a btrfs in a file and mount it at the place's PoolDir
+	Unpool  = "unpool"  // the reverse
+	Carve   = "carve"   // make subvolumes with a limit there and remove them again, as the kernel's own work
+	Placer  = "placer"  // start the controller; Stop ends it too
+	Command = "command" // run a command and say what it printed
 )
 
 // Answer is what came of a request.
 type Answer struct {
 	Error string
 	// Moments are, for Mount, just before each mount(2); for Start and Restart,
-	// just before the process is made; for Ready, when the answer came.
+	// just before the process is made; for Ready, when the answer came; for
+	// Command, when it began and ended.
 	Moments []time.Time
 	Names   []string // of Full
 	Usage   Resources
+	Took    time.Duration // of Carve, without the removal
+	Output  string        // of Command
 }
 
 // Resources are what a process uses, as the kernel counts it.
@@ -63,6 +73,12 @@ const (
 
 // StateDir is the agent's, in the hand's directory.
 func (p Place) StateDir() string { return p.Work + "/state" }
+
+// PoolDir is where the pool's filesystem is mounted.
+func (p Place) PoolDir() string { return p.Work + "/pool" }
+
+// PlacerLog is where the controller's log goes.
+func (p Place) PlacerLog() string { return p.Work + "/controller.log" }
 
 // LogFile is where the agent's log goes.
 func (p Place) LogFile() string { return p.Work + "/agent.log" }
