@@ -10,6 +10,7 @@ import (
 
 	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/internal/config"
+	"github.com/berth-storage/berth/internal/pool"
 	"github.com/berth-storage/berth/internal/publish"
 	"github.com/berth-storage/berth/internal/volume"
 	"github.com/berth-storage/berth/internal/wipe"
@@ -300,14 +301,18 @@ func (a *Agent) wipeNow(ctx context.Context, id volume.ID, s *situation, r volum
 	if r.Carved == nil {
 		a.metrics.established.begins(id, s)
 	}
-	a.running.Go(func() { a.tellProgress(wiping, r, progress) })
-	a.running.Go(func() { a.tellHang(wiping, r, progress) })
+	told := r // which changes below
+	a.running.Go(func() { a.tellProgress(wiping, told, progress) })
+	a.running.Go(func() { a.tellHang(wiping, told, progress) })
 	result, err := a.erase(wiping, s, &r, progress)
 	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(wiping), errStopped) {
 		return a.stopped(ctx, s, &r)
 	}
 	var soon away
 	if err != nil && (ctx.Err() != nil || errors.As(err, &soon)) {
+		return halt, err
+	}
+	if errors.Is(err, pool.ErrBusy) { // the kubelet takes its mounts away after the claim is gone
 		return halt, err
 	}
 	a.metrics.wiped(id, s.slot.class, result, time.Since(started), err)

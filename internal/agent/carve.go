@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -189,14 +190,12 @@ func (a *Agent) eraseCarved(ctx context.Context, s *situation, r *volume.Record,
 	if err != nil {
 		return result, err
 	}
-	if at.Dir != "" {
-		mounts, err := a.machine.Mounts(at.Dir)
-		if err != nil {
-			return result, err
-		}
-		if len(mounts) > 0 {
-			return result, fmt.Errorf("%w: it is still mounted at %s", pool.ErrBusy, strings.Join(mounts, ", "))
-		}
+	mounts, err := a.machine.Mounts(cmp.Or(at.Dir, at.Device))
+	if err != nil {
+		return result, err
+	}
+	if len(mounts) > 0 { // also of a device's node, as pods get it
+		return result, fmt.Errorf("%w: it is still mounted at %s", pool.ErrBusy, strings.Join(mounts, ", "))
 	}
 	if p.Features().Raw {
 		cfg, _ := a.carved.pools.Config(r.Carved.Pool)

@@ -144,7 +144,7 @@ func (p fakePools) Names() []string { return []string{"pool"} }
 func (p fakePools) Get(name string) (pool.Pool, bool) {
 	p.w.mu.Lock()
 	defer p.w.mu.Unlock()
-	return fakeStore{p.process}, name == "pool" && !p.w.carved.store.away
+	return fakeStore(p), name == "pool" && !p.w.carved.store.away
 }
 
 func (p fakePools) Config(name string) (config.Pool, bool) {

@@ -15,6 +15,7 @@ import (
 	"github.com/berth-storage/berth/internal/pool"
 	"github.com/berth-storage/berth/internal/pool/btrfs"
 	"github.com/berth-storage/berth/internal/pool/dir"
+	"github.com/berth-storage/berth/internal/pool/lvm"
 	"github.com/berth-storage/berth/internal/pool/xfs"
 )
 
@@ -29,8 +30,10 @@ func openPool(ctx context.Context, c config.Pool) (pool.Pool, error) {
 		return openMounted(c, []string{"xfs", "ext4"}, func(f *host.Folder) (pool.Pool, error) { return xfs.Open(ctx, f, c.Reserve) })
 	case config.PoolBtrfs:
 		return openMounted(c, []string{"btrfs"}, func(f *host.Folder) (pool.Pool, error) { return btrfs.Open(ctx, f, "/sys", c.Reserve) })
+	case config.PoolLVM:
+		return lvm.Open(ctx, lvm.Options{VolumeGroup: c.VolumeGroup, Stripes: c.Stripes, Thin: (*lvm.Thin)(c.Thin), Reserve: c.Reserve})
 	}
-	return nil, fmt.Errorf("%s %w: kind %s is not built in", c.Where(), pool.ErrUnfit, c.Kind)
+	return nil, fmt.Errorf("%s %w: there is no kind %q", c.Where(), pool.ErrUnfit, c.Kind)
 }
 
 // atMount is a pool on a filesystem that is mounted at a path.

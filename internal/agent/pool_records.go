@@ -113,7 +113,7 @@ func (a *Agent) reportLostPools(cfg *config.Agent) {
 			continue // since a moment
 		}
 		a.reports.set(poolSubject(name), api.ReasonPoolUnfit, fmt.Sprintf(
-			"pool %q is not in the configuration, and the journal has %s of it; they are kept as they are, and nothing is done with them; put the pool back into the configuration",
+			"pool %q is not in the configuration, and the journal knows %s, of it; what is in it is kept as it is; put the pool back into the configuration",
 			name, someVolumes(len(list), list[0].Entry)))
 	}
 	for name := range a.lostPools {

@@ -50,6 +50,8 @@ type poolState struct {
 	cfg  config.Pool
 	gate *gate // nil while it is not open
 	why  error // why it is not open; nil while that was not tried yet
+	// opening says that it is being opened now.
+	opening bool
 }
 
 // newPools has no pools yet. Log gets what changes, and open opens one.
@@ -163,12 +165,12 @@ func (p *pools) tend(ctx context.Context, s *poolState, opened config.Pool) conf
 		if err == nil {
 			err = fmt.Errorf("%w: it is being opened anew, as its configuration has changed", pool.ErrUnfit)
 		}
-		p.closed(s, err)
+		p.drop(s, err)
 		if err := g.shut(); err != nil {
 			p.log.Warn("a pool was closed with an error", "pool", cfg.Name, "err", err)
 		}
 	}
-	opens, err := p.open(ctx, cfg)
+	opens, err := p.opens(ctx, s, cfg)
 	if err == nil {
 		g = newGate(opens)
 		if err = p.proves(ctx, s, cfg, g); err == nil {
@@ -179,9 +181,30 @@ func (p *pools) tend(ctx context.Context, s *poolState, opened config.Pool) conf
 		}
 	}
 	if ctx.Err() == nil {
-		p.closed(s, err)
+		p.refuse(s, err)
 	}
 	return cfg
+}
+
+// opens opens a pool, and reports it when that takes long.
+func (p *pools) opens(ctx context.Context, s *poolState, cfg config.Pool) (pool.Pool, error) {
+	opening := func(is bool) {
+		p.mu.Lock()
+		s.opening = is
+		p.mu.Unlock()
+	}
+	opening(true)
+	defer opening(false)
+	hung := time.AfterFunc(inspectPatience, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if s.opening && p.byName[cfg.Name] == s && ctx.Err() == nil {
+			p.reports.set(poolSubject(cfg.Name), api.ReasonPoolUnfit, fmt.Sprintf(
+				"pool %q cannot be used: opening %s has taken over %s; the others are looked after", cfg.Name, cfg.Where(), inspectPatience))
+		}
+	})
+	defer hung.Stop()
+	return p.open(ctx, cfg)
 }
 
 // proves takes an open pool into use, unless it is another than the one of that
@@ -229,22 +252,28 @@ func wantVolumes(ctx context.Context, g pool.Pool, want []pool.ID) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: it has none of its %d volumes, such as %s, so it is another one, or was made anew; bring back the one that has them", pool.ErrUnfit, len(want), want[0])
+	return fmt.Errorf("%w: it has none of the %d volumes that the journal knows, such as %s, so it is another one, or was made anew; bring back the one that has them", pool.ErrUnfit, len(want), want[0])
 }
 
-// closed says that a pool is not open, and reports why.
-func (p *pools) closed(s *poolState, why error) {
+// drop gives a pool to nobody any more. It is reported when it cannot be opened
+// anew.
+func (p *pools) drop(s *poolState, why error) {
 	p.mu.Lock()
-	was := s.gate != nil
 	s.gate, s.why = nil, why
-	name := s.cfg.Name
-	current := p.byName[name] == s
-	if current {
-		p.reports.set(poolSubject(name), api.ReasonPoolUnfit, fmt.Sprintf("pool %q cannot be used, trying again: %v", name, why))
-	}
+	name, current := s.cfg.Name, p.byName[s.cfg.Name] == s
 	p.mu.Unlock()
-	if was && current {
+	if current {
 		p.tell(name)
+	}
+}
+
+// refuse reports why a pool could not be opened.
+func (p *pools) refuse(s *poolState, why error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.why = why
+	if name := s.cfg.Name; p.byName[name] == s {
+		p.reports.set(poolSubject(name), api.ReasonPoolUnfit, fmt.Sprintf("pool %q cannot be used, trying again: %v", name, why))
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/berth-storage/berth/api"
+	"github.com/berth-storage/berth/internal/pool"
 	"github.com/berth-storage/berth/internal/publish"
 	"github.com/berth-storage/berth/internal/volume"
 )
@@ -198,8 +199,13 @@ func (a *Agent) failed(id volume.ID, s situation, d volume.Decision, err error) 
 	if d.Verb == volume.Wipe {
 		reason = api.ReasonWipeFailed
 	}
-	// A conflict solves itself: the watch brings what has changed.
-	if errors.Is(err, errDisk) || n > 0 && !apierrors.IsConflict(err) || n > 10 {
+	// A conflict solves itself: the watch brings what has changed. So does a mount
+	// that the kubelet is about to take away.
+	patience := 0
+	if apierrors.IsConflict(err) || errors.Is(err, pool.ErrBusy) {
+		patience = 10
+	}
+	if errors.Is(err, errDisk) || n > patience {
 		a.reportVolume(id, s, reason, fmt.Sprintf("%s of %s failed, trying again: %v", d.Verb, describe(s), err))
 	}
 	wait := min(firstRetry<<min(n, 20), limit)

@@ -3,18 +3,19 @@
 package csi_test
 
 import (
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/berth-storage/berth/internal/pool"
-	"github.com/berth-storage/berth/internal/pool/dir"
+	"github.com/berth-storage/berth/internal/pool/lvm"
 	"github.com/berth-storage/berth/internal/pool/xfs"
 )
 
-// TestVMSanity: the pools that need a kernel of their own, and one of devices,
-// whose ext4 only a machine grows.
+// TestVMSanity: the pools that need a kernel of their own.
 func TestVMSanity(t *testing.T) {
-	run(t, "modprobe", "-a", "loop", "xfs") // the machine has no daemon that does
+	run(t, "modprobe", "-a", "loop", "xfs", "dm-mod") // the machine has no daemon that does
 	tmp := t.TempDir()
 	image, at := filepath.Join(tmp, "image"), filepath.Join(tmp, "pool")
 	run(t, "truncate", "-s", "4G", image)
@@ -22,16 +23,23 @@ func TestVMSanity(t *testing.T) {
 	run(t, "mkdir", at)
 	run(t, "mount", "-o", "loop,prjquota", image, at)
 	t.Cleanup(func() { run(t, "umount", at) })
-	for _, sub := range []string{"quota", "devices"} {
-		run(t, "mkdir", filepath.Join(at, sub))
-	}
-	quota, err := xfs.Open(t.Context(), folder(t, filepath.Join(at, "quota")), pool.Reserve{})
+	quota, err := xfs.Open(t.Context(), folder(t, at), pool.Reserve{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain, err := dir.Open(t.Context(), folder(t, filepath.Join(at, "devices")), true, pool.Reserve{})
+	disk := filepath.Join(tmp, "disk")
+	run(t, "truncate", "-s", "2G", disk)
+	out, err := exec.Command("losetup", "--find", "--show", disk).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	sane(t, map[string]pool.Pool{"xfs": quota, "devices": &devices{Pool: plain}})
+	device := strings.TrimSpace(string(out))
+	t.Cleanup(func() { run(t, "losetup", "--detach", device) })
+	run(t, "vgcreate", "--quiet", "--yes", "sanity", device)
+	t.Cleanup(func() { run(t, "vgremove", "--quiet", "--yes", "--force", "sanity") })
+	logical, err := lvm.Open(t.Context(), lvm.Options{VolumeGroup: "sanity", Stripes: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sane(t, map[string]pool.Pool{"xfs": quota, "lvm": logical})
 }

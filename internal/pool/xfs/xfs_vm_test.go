@@ -3,6 +3,7 @@
 package xfs_test
 
 import (
+	"context"
 	"errors"
 	"os/exec"
 	"path/filepath"
@@ -50,8 +51,10 @@ func TestVMProjectQuotas(t *testing.T) {
 		"ext4": {"mkfs.ext4", "-q", "-O", "quota,project", "-E", "quotatype=prjquota"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			// Making one takes longer than a part of the suite does.
+			at := mounted(t, ",prjquota", mkfs...)
 			pooltest.Run(t, func(t *testing.T) pooltest.Disk {
-				at := mounted(t, ",prjquota", mkfs...)
+				t.Cleanup(func() { empty(t, at) })
 				return pooltest.Disk{Slack: 1 << 20, Open: func(t *testing.T) pool.Pool {
 					p, err := open(t, at)
 					if err != nil {
@@ -61,6 +64,29 @@ func TestVMProjectQuotas(t *testing.T) {
 				}}
 			})
 		})
+	}
+}
+
+// empty removes all that a part of the suite has left.
+func empty(t *testing.T, at string) {
+	f, err := host.OpenFolder(at, func(int) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	ctx := context.Background() // the part's has ended
+	p, err := xfs.Open(ctx, f, pool.Reserve{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := p.Volumes(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range all {
+		if err := errors.Join(p.Close(ctx, v.ID), p.Remove(ctx, v.ID)); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
