@@ -22,6 +22,11 @@ const (
 	// linked in BlocksDir.
 	FastClass = "fast"
 	RawClass  = "raw"
+	// PoolName is the pool of each node whose disk of that name is there, and
+	// PoolClass is for volumes out of it.
+	PoolName  = "tank"
+	PoolDir   = PoolsDir + "/" + PoolName
+	PoolClass = "carved"
 )
 
 // berthValues are the chart's values here. The image's digest is an annotation
@@ -31,6 +36,8 @@ podAnnotations: {image-digest: %q}
 classes:
   - {name: ` + FastClass + `, hostDir: ` + DisksDir + `}
   - {name: ` + RawClass + `, hostDir: ` + BlocksDir + `, volumeMode: Block}
+pools:
+  - {name: ` + PoolName + `, kind: btrfs, path: ` + PoolDir + `, storageClasses: [{name: ` + PoolClass + `}]}
 `
 
 // installPatience is how long Helm waits for the agents to be ready.

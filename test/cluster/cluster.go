@@ -70,15 +70,18 @@ type Disk struct {
 	// for a block device linked at /mnt/blocks/NAME.
 	FS    string
 	Bytes int64
+	// Pool mounts the disk at /mnt/pools/NAME instead, where nothing is found.
+	Pool bool
 }
 
-// DefaultDisks has one disk of each kind. 512 MiB is the least that all three
-// filesystems are at ease with; xfs refuses under 300 MB.
+// DefaultDisks has one disk of each kind, and one for a pool. 512 MiB is the
+// least that all three filesystems are at ease with; xfs refuses under 300 MB.
 var DefaultDisks = []Disk{
 	{Name: "disk-ext4", FS: "ext4", Bytes: 512 << 20},
 	{Name: "disk-xfs", FS: "xfs", Bytes: 512 << 20},
 	{Name: "disk-btrfs", FS: "btrfs", Bytes: 512 << 20},
 	{Name: "disk-raw", FS: supervisor.Raw, Bytes: 256 << 20},
+	{Name: PoolName, FS: "btrfs", Bytes: 4 << 30, Pool: true},
 }
 
 // Cluster is a running cluster. Its methods may be called from several
@@ -204,7 +207,7 @@ func Down(dir string) error {
 func records(disks []Disk) ([]state.Disk, error) {
 	var all []state.Disk
 	for _, d := range disks {
-		r := state.Disk{Name: d.Name, FS: d.FS, Bytes: d.Bytes}
+		r := state.Disk{Name: d.Name, FS: d.FS, Bytes: d.Bytes, Pool: d.Pool}
 		if err := supervisor.CheckDisk(r); err != nil {
 			return nil, err
 		}

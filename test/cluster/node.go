@@ -19,6 +19,7 @@ import (
 const (
 	DisksDir  = node.DisksDir
 	BlocksDir = node.BlocksDir
+	PoolsDir  = node.PoolsDir
 )
 
 // Node is a node of a cluster, by name; it need not exist.

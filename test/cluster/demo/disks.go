@@ -52,6 +52,9 @@ func (s *story) prepare(ctx context.Context) error {
 				}
 				continue
 			}
+			if d.Pool {
+				continue // Berth finds nothing in it
+			}
 			at := disk{node: n.Name, path: path.Join(cluster.DisksDir, d.Name), class: fast, bytes: d.Bytes}
 			if d.FS == noFS {
 				at.path, at.class = path.Join(cluster.BlocksDir, d.Name), raw

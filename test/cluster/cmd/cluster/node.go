@@ -99,6 +99,7 @@ func (a *app) disk() *cobra.Command {
 	}
 	add.Flags().StringVar(&d.Name, "name", "", "the disk's name")
 	add.Flags().StringVar(&d.FS, "fs", "ext4", "ext4, xfs, btrfs, or none for a block device")
+	add.Flags().BoolVar(&d.Pool, "pool", false, "mount it at "+cluster.PoolsDir+"/NAME")
 	add.Flags().StringVar(&size, "size", "512Mi", "its size, in bytes or with Ki, Mi, Gi")
 	_ = add.MarkFlagRequired("name")
 	force, keep := false, false

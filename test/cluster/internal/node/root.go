@@ -68,7 +68,7 @@ func bindSystem(root string) error {
 func makeOwn(s Spec, root string) error {
 	for _, dir := range []string{
 		"var/lib/kubelet", "var/lib/containerd", "var/lib/cni", "var/lib/berth",
-		"var/log/pods", "var/log/containers", "mnt/disks", "mnt/blocks", "config",
+		"var/log/pods", "var/log/containers", "mnt/disks", "mnt/blocks", "mnt/pools", "config",
 	} {
 		if err := os.MkdirAll(filepath.Join(s.Dir, dir), 0o755); err != nil {
 			return err

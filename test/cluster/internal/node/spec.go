@@ -41,6 +41,7 @@ const (
 	ConfigDir  = "/opt/node"
 	DisksDir   = "/mnt/disks"
 	BlocksDir  = "/mnt/blocks"
+	PoolsDir   = "/mnt/pools"
 	Containerd = "/run/containerd/containerd.sock"
 )
 

@@ -76,6 +76,7 @@ type Disk struct {
 	Name  string `json:"name"`
 	FS    string `json:"fs"` // ext4, xfs, btrfs, or none for a raw device
 	Bytes int64  `json:"bytes"`
+	Pool  bool   `json:"pool,omitempty"` // mounted apart from the others
 	File  string `json:"file"`           // the loop device is found by it
 	Loop  string `json:"loop,omitempty"` // /dev/loopN while attached
 }

@@ -35,14 +35,17 @@ func CheckDisk(d state.Disk) error {
 	if _, ok := format[d.FS]; !ok && d.FS != Raw {
 		return fmt.Errorf("adding disk %q: filesystem %q is none of ext4, xfs, btrfs, none", d.Name, d.FS)
 	}
+	if d.Pool && d.FS == Raw {
+		return fmt.Errorf("adding disk %q: a pool's disk needs a filesystem", d.Name)
+	}
 	if d.Bytes < 1<<20 || d.Bytes%512 != 0 {
 		return fmt.Errorf("adding disk %q: a size of %d bytes is under 1 MiB or no multiple of 512", d.Name, d.Bytes)
 	}
 	return nil
 }
 
-// addDisk gives a node a disk and shows it in the node: a mount in /mnt/disks,
-// or for a raw one a link in /mnt/blocks.
+// addDisk gives a node a disk and shows it in the node: a mount in /mnt/disks
+// or /mnt/pools, or for a raw one a link in /mnt/blocks.
 func (s *Supervisor) addDisk(name string, d state.Disk) (*Added, error) {
 	if err := CheckDisk(d); err != nil {
 		return nil, err
@@ -124,11 +127,23 @@ func makeDisk(d state.Disk) error {
 
 // showDisk mounts or links the disk in the node.
 func showDisk(l *life, d state.Disk) (node.Reply, error) {
-	r := node.Request{Do: node.DoMount, Source: d.Loop, Target: filepath.Join(node.DisksDir, d.Name), FS: d.FS}
+	r := node.Request{Do: node.DoMount, Source: d.Loop, Target: place(d), FS: d.FS}
 	if d.FS == Raw {
-		r = node.Request{Do: node.DoLink, Source: d.Loop, Target: filepath.Join(node.BlocksDir, d.Name)}
+		r = node.Request{Do: node.DoLink, Source: d.Loop, Target: place(d)}
 	}
 	return l.conn.Ask(r)
+}
+
+// place is where the node sees a disk.
+func place(d state.Disk) string {
+	dir := node.DisksDir
+	switch {
+	case d.FS == Raw:
+		dir = node.BlocksDir
+	case d.Pool:
+		dir = node.PoolsDir
+	}
+	return filepath.Join(dir, d.Name)
 }
 
 // removeDisk takes a disk from a node.
@@ -148,9 +163,9 @@ func (s *Supervisor) removeDisk(name, disk string, how Removal) error {
 
 func (s *Supervisor) dropDisk(name string, d state.Disk, how Removal) error {
 	if l, err := s.life(name); err == nil {
-		r := node.Request{Do: node.DoUnmount, Target: filepath.Join(node.DisksDir, d.Name), Force: how.Force}
+		r := node.Request{Do: node.DoUnmount, Target: place(d), Force: how.Force}
 		if d.FS == Raw {
-			r = node.Request{Do: node.DoUnlink, Target: filepath.Join(node.BlocksDir, d.Name)}
+			r = node.Request{Do: node.DoUnlink, Target: place(d)}
 		}
 		if _, err := l.conn.Ask(r); err != nil {
 			return err

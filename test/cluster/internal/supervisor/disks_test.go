@@ -19,6 +19,8 @@ func TestCheckDisk(t *testing.T) {
 		{state.Disk{Name: "..", FS: "ext4", Bytes: 1 << 29}, "the name"},
 		{state.Disk{Name: "a/b", FS: "ext4", Bytes: 1 << 29}, "the name"},
 		{state.Disk{Name: "-f", FS: "ext4", Bytes: 1 << 29}, "the name"},
+		{state.Disk{Name: "a", FS: "btrfs", Bytes: 1 << 29, Pool: true}, ""},
+		{state.Disk{Name: "a", FS: Raw, Bytes: 1 << 29, Pool: true}, "needs a filesystem"},
 		{state.Disk{Name: "a", FS: "zfs", Bytes: 1 << 29}, "none of ext4, xfs, btrfs, none"},
 		{state.Disk{Name: "a", FS: "", Bytes: 1 << 29}, "none of"},
 		{state.Disk{Name: "a", FS: "xfs", Bytes: 4096}, "under 1 MiB"},
