@@ -18,11 +18,12 @@ import (
 
 // The StorageClasses of carved volumes. Pods that wait for a claim of CarvedLater
 // are placed by the room on the nodes; a claim of CarvedNow gets its volume
-// before a pod asks for it. BareCarved is of nobody: what the bare client makes.
+// before a pod asks for it. The other two are of the bare client.
 const (
 	CarvedLater = "bench-carved"
 	CarvedNow   = "bench-carved-now"
 	BareCarved  = "bench-bare"
+	BareLater   = "bench-bare-later"
 )
 
 // poolBytes is the size of a pool's filesystem, in a sparse file.
@@ -56,6 +57,11 @@ type carving struct {
 // startCarving gives the nodes empty pools and agents, and waits until the
 // scheduler knows of their room. The caller ends it.
 func (b *bench) startCarving(ctx context.Context, members ...Member) (c *carving, err error) {
+	return b.carveFrom(ctx, hand.Request{Op: hand.Pool, Bytes: poolBytes}, members...)
+}
+
+// carveFrom is startCarving with pools made in a certain way.
+func (b *bench) carveFrom(ctx context.Context, pool hand.Request, members ...Member) (c *carving, err error) {
 	c = &carving{bench: b, members: members}
 	defer func() {
 		if err != nil {
@@ -66,7 +72,7 @@ func (b *bench) startCarving(ctx context.Context, members ...Member) (c *carving
 		return c, err
 	}
 	for _, m := range members {
-		if _, err := m.Hand.Do(hand.Request{Op: hand.Pool, Bytes: poolBytes}); err != nil {
+		if _, err := m.Hand.Do(pool); err != nil {
 			return c, err
 		}
 		if _, err := m.Hand.Do(hand.Request{Op: hand.Start, Args: append(m.Carver, "--state-dir", m.Hand.StateDir())}); err != nil {
@@ -215,6 +221,7 @@ func (b *bench) makeCarvedClasses(ctx context.Context) error {
 	}{
 		CarvedLater: {api.Driver, storagev1.VolumeBindingWaitForFirstConsumer},
 		CarvedNow:   {api.Driver, storagev1.VolumeBindingImmediate},
+		BareLater:   {"bench/bare", storagev1.VolumeBindingWaitForFirstConsumer},
 		BareCarved:  {"bench/bare", storagev1.VolumeBindingImmediate},
 	} {
 		reclaim := corev1.PersistentVolumeReclaimDelete

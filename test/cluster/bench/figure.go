@@ -36,6 +36,9 @@ type Figure struct {
 	// one, AtLeast that it is the least that is wanted.
 	OnAdded bool `json:"limitIsOnAdded,omitempty"`
 	AtLeast bool `json:"limitIsLeast,omitempty"`
+	// Paired means that the ratio is the median of the rounds' ratios, where a
+	// machine's mood lasts longer than a round.
+	Paired bool `json:"ratioOfRounds,omitempty"`
 	// Strict means that the figure must be under the limit, not at it.
 	Strict bool `json:"limitIsStrict,omitempty"`
 	// Rounds are the values behind the medians.
@@ -45,6 +48,13 @@ type Figure struct {
 
 // Ratio is Berth's figure over the bare client's, 0 without one.
 func (f Figure) Ratio() float64 {
+	if f.Paired {
+		var each []float64
+		for i := range f.BerthRounds {
+			each = append(each, f.BerthRounds[i]/f.BareRounds[i])
+		}
+		return median(each)
+	}
 	if f.Bare == nil || *f.Bare == 0 {
 		return 0
 	}

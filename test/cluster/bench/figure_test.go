@@ -11,6 +11,11 @@ func TestLimits(t *testing.T) {
 	one := func(v float64) []float64 { return []float64{v} }
 	share := atLeast("share", Quiet, "/s", one(97), one(100), 0.98)
 	share.OnRatio = true
+	paired := atLeast("paired", Quiet, "/s", []float64{99, 10, 50}, []float64{100, 10, 1}, 1)
+	paired.OnRatio, paired.Paired = true, true // 0.99, 1, 50: of the medians it is 5
+	if paired.Ratio() != 1 {
+		t.Errorf("the median of the rounds' ratios is %v", paired.Ratio())
+	}
 	for _, test := range []struct {
 		f    Figure
 		met  bool

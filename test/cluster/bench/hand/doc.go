@@ -17,11 +17,12 @@ type Place struct {
 
 // Request asks for one thing: the operation is one of the constants below.
 type Request struct {
-	Op    string
-	Names []string // of volumes, for Mount, Unmount, Fill and Full
-	Bytes int64    // of the pool, for Pool
-	Count int      // of subvolumes, for Carve
-	Args  []string // the command, for Command; of the controller's command line, for Placer; of the agent's command line, for Start and Restart; the URL, for Ready
+	Op      string
+	Names   []string // of volumes, for Mount, Unmount, Fill and Full
+	Bytes   int64    // of the pool, for Pool
+	Written bool     // that its file has all its blocks on disk before, for Pool
+	Count   int      // of subvolumes, for Carve
+	Args    []string // the command, for Command; of the controller's command line, for Placer; of the agent's command line, for Start and Restart; the URL, for Ready
 }
 
 // Operations.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"time"
 	"unsafe"
 
@@ -15,9 +16,10 @@ import (
 
 func (w *worker) poolFile() string { return w.Work + "/pool.img" }
 
-// pool makes a btrfs in a sparse file and mounts it. The loop device goes with
-// the mount.
-func (w *worker) pool(bytes int64) error {
+// pool makes a btrfs in a file and mounts it. The loop device goes with the
+// mount, and does not cache what the file's own filesystem would cache again.
+// The file is sparse unless it is to be written to before.
+func (w *worker) pool(bytes int64, written bool) error {
 	if w.pooled {
 		return errors.New("making the pool: there is one")
 	}
@@ -29,10 +31,15 @@ func (w *worker) pool(bytes int64) error {
 	if err != nil {
 		return fmt.Errorf("making the pool: %w", err)
 	}
-	for _, args := range [][]string{
+	commands := [][]string{
 		{"mkfs.btrfs", "-q", "-f", w.poolFile()},
-		{"mount", "-o", "loop", w.poolFile(), w.PoolDir()},
-	} {
+		{"sh", "-c", `d=$(losetup --find --show --direct-io=on "$0") && mount "$d" "$1"; failed=$?; losetup -d "$d"; exit $failed`, w.poolFile(), w.PoolDir()},
+	}
+	if written {
+		fill := []string{"dd", "if=/dev/zero", "of=" + w.poolFile(), "bs=1M", "count=" + strconv.FormatInt(bytes>>20, 10), "conv=notrunc,fsync", "oflag=direct", "status=none"}
+		commands = append([][]string{fill}, commands...)
+	}
+	for _, args := range commands {
 		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
 			return fmt.Errorf("making the pool: running %q: %w: %s", args, err, out)
 		}

@@ -85,7 +85,7 @@ func (w *worker) do(r Request, a *Answer) (err error) {
 	case Stop:
 		return w.stop()
 	case Pool:
-		return w.pool(r.Bytes)
+		return w.pool(r.Bytes, r.Written)
 	case Unpool:
 		return w.unpool()
 	case Carve:
