@@ -164,7 +164,10 @@ func newAgent(ctx context.Context, node publish.Node, m machine, c cluster, j jo
 	})
 	a.carved = newCarved(a.pools, publish.NewClaims(a.claimChanged, a.kickAll))
 	a.pools.changed = func(name string) { a.poolChanged(ctx, name) }
-	a.classes = publish.NewClasses(a.configChanged)
+	a.classes = publish.NewClasses(func() {
+		a.configChanged()
+		a.tellRoomSoon()
+	})
 	a.metrics.watch(a)
 	if j != nil {
 		a.useJournal(j)

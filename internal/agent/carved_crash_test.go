@@ -235,3 +235,24 @@ func TestClaimRefused(t *testing.T) {
 		}
 	})
 }
+
+// TestClassesGetTheirRoom: a class that comes or goes has an object that says
+// what room there is, or has none any more.
+func TestClassesGetTheirRoom(t *testing.T) {
+	carvedNow(t, func(t *testing.T, w *world, a *Agent) {
+		wantRoom := func(classes int) {
+			t.Helper()
+			settle()
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if len(w.carved.room) != classes {
+				t.Errorf("the scheduler knows %+v, which is not of %d classes", w.carved.room, classes)
+			}
+		}
+		wantRoom(1)
+		_ = a.classes.Delete(&carvedClass)
+		wantRoom(0)
+		_ = a.classes.Add(&carvedClass)
+		wantRoom(1)
+	})
+}

@@ -57,6 +57,7 @@ func (a *Agent) reload(ctx context.Context, source Source, dirs *dirWatch) {
 	a.metrics.generation.Inc()
 	dirs.set(cfg.Classes)
 	a.pools.set(ctx, cfg.Pools)
+	a.tellRoomSoon()
 	a.log.Info("configuration in force", "source", source.String(), "classes", len(cfg.Classes), "pools", len(cfg.Pools))
 	for _, note := range notes {
 		a.log.Warn(note, "source", source.String())

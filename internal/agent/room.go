@@ -59,6 +59,12 @@ func (a *Agent) roomChanged(ctx context.Context, name string) {
 	if err := a.carved.measure(ctx, name); err != nil && ctx.Err() == nil {
 		a.log.Warn("the room in a pool is not known, and none is offered", "pool", name, "err", err)
 	}
+	a.tellRoomSoon()
+}
+
+// tellRoomSoon has the scheduler told of the room: a pool's, or which classes may
+// have it, may have changed. It never waits.
+func (a *Agent) tellRoomSoon() {
 	select {
 	case a.roomDue <- struct{}{}:
 	default: // whoever takes the one that is there sees this, too
