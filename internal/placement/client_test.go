@@ -92,7 +92,7 @@ func TestOverTheWire(t *testing.T) {
 			`{"op":"test",` + label + `,"value":null},{"op":"add",` + label + `,"value":{"berth.storage/node":"n1"}}]`: "a",
 		"/api/v1/namespaces/ns/persistentvolumeclaims/b application/json-patch+json [" +
 			`{"op":"test","path":"/metadata/uid","value":"b-uid"},{"op":"test","path":"/spec/volumeName","value":null},` +
-			`{"op":"test","path":"/metadata/annotations","value":null},{"op":"add","path":"/metadata/annotations","value":{"volume.kubernetes.io/selected-node":"n1"}},` +
+			`{"op":"test",` + annotation + `,"value":null},{"op":"add",` + annotation + `,"value":"n1"},` +
 			`{"op":"test",` + label + `,"value":null},{"op":"add",` + label + `,"value":{"berth.storage/node":"n1"}}]`: "b",
 	}
 	for range 2 {

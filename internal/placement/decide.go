@@ -28,14 +28,14 @@ func decide(c claim, of *class, gone bool) verb {
 		return nothing
 	case c.node != "" && gone:
 		return takeBack
+	case c.node == "" && c.label != "" && !of.immediate:
+		return forget
+	case !c.announced: // it comes, and with it this is asked again
+		return nothing
 	case c.node != "" && c.label != publish.NodeLabelValue(c.node):
 		return place
-	case c.node != "":
-		return nothing
-	case of.immediate:
+	case c.node == "" && of.immediate:
 		return choose
-	case c.label != "":
-		return forget
 	}
 	return nothing
 }

@@ -42,8 +42,16 @@ func TestDecide(t *testing.T) {
 		{"that does not wait, on a node that is gone", "n1", "n1", now, true, takeBack},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := decide(claim{node: c.node, label: c.label}, c.of, c.gone); got != c.want {
+			if got := decide(claim{node: c.node, label: c.label, announced: true}, c.of, c.gone); got != c.want {
 				t.Errorf("%s, want %s", got, c.want)
+			}
+			// Only what is put on a claim can come too early.
+			want := map[verb]verb{place: nothing, choose: nothing}[c.want]
+			if want == "" {
+				want = c.want
+			}
+			if got := decide(claim{node: c.node, label: c.label}, c.of, c.gone); got != want {
+				t.Errorf("before Kubernetes has said who makes its volume: %s, want %s", got, want)
 			}
 		})
 	}
@@ -63,6 +71,9 @@ func TestSteps(t *testing.T) {
 		"placed": claimObject("c", chosen("n1"), labelled("n1")), "placed+": claimObject("c", chosen("n1"), labelled("n1"), with),
 		"late": claimObject("c", labelled("n1")), "late+": claimObject("c", labelled("n1"), with), "later": claimObject("c", labelled("n2")),
 		"moved": claimObject("c", chosen("n1"), labelled("n2")), "bound new": claimObject("c", bound), "bound late": claimObject("c", bound, labelled("n1")),
+	}
+	for _, c := range forms { // one that has no annotation is a form, too
+		unannounced(c)
 	}
 	told := func(c *corev1.PersistentVolumeClaim) string {
 		return fmt.Sprintf("%s/%s", c.Annotations[publish.AnnSelectedNode], c.Labels[api.LabelNode])

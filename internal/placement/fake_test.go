@@ -31,12 +31,20 @@ const gi = int64(1) << 30
 func claimObject(name string, edit ...func(*corev1.PersistentVolumeClaim)) *corev1.PersistentVolumeClaim {
 	class := "fast"
 	c := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name, UID: types.UID(name + "-uid")}}
+	metav1.SetMetaDataAnnotation(&c.ObjectMeta, annProvisioner, api.Driver)
 	c.Spec.StorageClassName = &class
 	c.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: *resource.NewQuantity(gi, resource.BinarySI)}
 	for _, e := range edit {
 		e(c)
 	}
 	return c
+}
+
+// unannounced makes a claim one that Kubernetes' controller manager has yet to see.
+func unannounced(c *corev1.PersistentVolumeClaim) {
+	if delete(c.Annotations, annProvisioner); len(c.Annotations) == 0 {
+		c.Annotations = nil
+	}
 }
 
 func chosen(node string) func(*corev1.PersistentVolumeClaim) {

@@ -23,8 +23,15 @@ type claim struct {
 	label       string    // api.LabelNode, as it stands there; "" for none
 	labels      bool      // it has a label, whichever
 	annotations bool      // it has an annotation, whichever
+	announced   bool      // Kubernetes has said on it that Berth is to make its volume
 	at          time.Time // when the watch has shown it
 }
+
+// annProvisioner is where Kubernetes' controller manager names the provisioner that
+// is to make a claim's volume. It writes that as soon as a node is chosen, or at
+// once where none has to be. Whoever writes to the claim before makes it fail, and
+// it says so in a warning about the claim.
+const annProvisioner = "volume.kubernetes.io/storage-provisioner"
 
 func (c claim) key() string { return c.Namespace + "/" + c.Name }
 
@@ -41,6 +48,7 @@ func viewClaim(obj any) (string, claim, bool, error) {
 		label:       o.Labels[api.LabelNode],
 		labels:      len(o.Labels) > 0,
 		annotations: len(o.Annotations) > 0,
+		announced:   o.Annotations[annProvisioner] == api.Driver,
 		at:          time.Now(),
 	}
 	return c.key(), c, o.Spec.VolumeName == "" && o.DeletionTimestamp == nil && c.class != "", nil

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/berth-storage/berth/deploy"
@@ -29,10 +30,11 @@ const (
 	PoolClass = "carved"
 )
 
-// berthValues are the chart's values here. The image's digest is an annotation
-// of the pods, so that a new image under the same name replaces them.
+// berthValues are the chart's values here. The image's digest is a label of the
+// pods, agents' and controller's, so that a new image under the same name
+// replaces them.
 const berthValues = `image: {repository: localhost/berth, tag: dev, pullPolicy: Never}
-podAnnotations: {image-digest: %q}
+commonLabels: {image-digest: %q}
 classes:
   - {name: ` + FastClass + `, hostDir: ` + DisksDir + `}
   - {name: ` + RawClass + `, hostDir: ` + BlocksDir + `, volumeMode: Block}
@@ -143,7 +145,7 @@ func (c *Cluster) InstallBerth(ctx context.Context, args ...string) error {
 	if err := os.MkdirAll(filepath.Dir(values), 0o755); err != nil {
 		return fmt.Errorf("installing berth: %w", err)
 	}
-	if err := os.WriteFile(values, fmt.Appendf(nil, berthValues, digest), 0o644); err != nil {
+	if err := os.WriteFile(values, fmt.Appendf(nil, berthValues, asLabel(digest)), 0o644); err != nil {
 		return fmt.Errorf("installing berth: %w", err)
 	}
 	_, err = c.Helm(ctx, append([]string{
@@ -152,6 +154,13 @@ func (c *Cluster) InstallBerth(ctx context.Context, args ...string) error {
 		"--force-conflicts", // take back what somebody edited by hand
 	}, args...)...)
 	return err
+}
+
+// asLabel is enough of a digest, sha256:…, to be told from others, as the value of
+// a label, which has at most 63 characters and no colon.
+func asLabel(digest string) string {
+	_, hex, _ := strings.Cut(digest, ":")
+	return hex[:min(len(hex), 32)]
 }
 
 // UninstallBerth takes the chart away again. Volumes that it published stay.

@@ -1,6 +1,7 @@
 // Package demo tells, on a running cluster with Berth, the story of what Berth
 // does: disks are found and published, claimed, written to, released, wiped and
-// published anew. Every line of it is checked before it is printed.
+// published anew; volumes are carved out of pools for claims, grown, and given
+// back. Every line of it is checked before it is printed.
 //
 // It starts no cluster and installs nothing: package cluster does. Its figures
 // are those of one run on a machine that does other things too; they are told
@@ -50,6 +51,11 @@ type story struct {
 	used   []*corev1.PersistentVolume // what those pods had
 	late   chan error                 // ends when the late disk is published
 	took   time.Duration              // for that
+
+	pooled          []string          // the nodes with a pool
+	before          rooms             // of those, before anything is carved
+	carved          []workload.Placed // the pods that have volumes out of pools
+	filler, waiting workload.Pod      // what fills a node, and what waits for its room
 }
 
 // Run tells the story once. What an earlier telling left, or one that was
@@ -62,6 +68,7 @@ func Run(ctx context.Context, c *cluster.Cluster, out io.Writer) error {
 	go s.run(ctx.Done())
 	for _, step := range []func(context.Context) error{
 		s.prepare, s.find, s.use, s.comeBack, s.writeRaw, s.arrive, s.release, s.readAgain,
+		s.pools, s.carve, s.grow, s.fill, s.makeRoom, s.giveBack,
 	} {
 		limited, done := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not within %s", patience))
 		err := step(limited)

@@ -53,7 +53,8 @@ func (s *story) prepare(ctx context.Context) error {
 				continue
 			}
 			if d.Pool {
-				continue // Berth finds nothing in it
+				s.pooled = append(s.pooled, n.Name)
+				continue
 			}
 			at := disk{node: n.Name, path: path.Join(cluster.DisksDir, d.Name), class: fast, bytes: d.Bytes}
 			if d.FS == noFS {

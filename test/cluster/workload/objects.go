@@ -55,6 +55,7 @@ type Pod struct {
 	Script  string
 	Claims  []Claim // mounted at /CLAIM, or a block device at /dev/CLAIM
 	FSGroup int64   // 0: none; the script then runs as root, else as user 1000
+	Node    string  // that it must be on; any if empty
 }
 
 // Object is the pod for the API. Its script finds its name and UID in POD_NAME
@@ -75,6 +76,9 @@ func (p Pod) Object() *corev1.Pod {
 			TerminationGracePeriodSeconds: &grace,
 			AutomountServiceAccountToken:  &token,
 		},
+	}
+	if p.Node != "" {
+		pod.Spec.NodeSelector = map[string]string{corev1.LabelHostname: p.Node}
 	}
 	if p.FSGroup != 0 {
 		user := int64(1000)
