@@ -7,6 +7,14 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/berth-storage/berth/api"
+	"github.com/berth-storage/berth/internal/config"
+	"github.com/berth-storage/berth/internal/csi"
 )
 
 // TestInstallPage holds docs/install.md to the chart: its examples must install,
@@ -50,6 +58,35 @@ func TestInstallPage(t *testing.T) {
 			if !regexp.MustCompile(`(?m)^[# ]*` + last + `\b`).Match(known) {
 				t.Errorf("the page names the value %s, which values.yaml lacks", name[1])
 			}
+		}
+	}
+}
+
+// TestPoolsPage holds the objects of docs/pools.md to what pools take.
+func TestPoolsPage(t *testing.T) {
+	page, err := os.ReadFile("../docs/pools.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(page, -1)
+	if len(examples) != 2 {
+		t.Fatalf("the page has %d examples", len(examples))
+	}
+	class := one[*storagev1.StorageClass](t, decode(t, bytes.ReplaceAll(examples[0][1], []byte("\n# "), []byte("\n  "))))
+	var claim corev1.PersistentVolumeClaim
+	if err := yaml.UnmarshalStrict(examples[1][1], &claim); err != nil {
+		t.Fatal(err)
+	}
+	if class.Provisioner != api.Driver || *class.VolumeBindingMode != storagev1.VolumeBindingWaitForFirstConsumer || !*class.AllowVolumeExpansion ||
+		len(class.Parameters) != 2 || class.Parameters[csi.ParamPool] == "" || class.Parameters["csi.storage.k8s.io/fstype"] == "" {
+		t.Errorf("the class is %+v", class)
+	}
+	if *claim.Spec.StorageClassName != class.Name {
+		t.Errorf("the claim wants class %s", *claim.Spec.StorageClassName)
+	}
+	for _, kind := range []config.PoolKind{config.PoolLVM, config.PoolXFS, config.PoolBtrfs, config.PoolDir} {
+		if !bytes.Contains(page, []byte("\n| `"+string(kind)+"` |")) {
+			t.Errorf("the page has no row for kind %s", kind)
 		}
 	}
 }

@@ -39,8 +39,11 @@ again under its name; the new one takes the volume.`,
 }, {
 	"wipe", "Erase a volume, and publish it as a new one",
 	`Wipe erases the volume as its class says, and publishes it as new. What was on it
-is gone.`,
+is gone. A volume out of a pool is removed, and its space goes back to the pool.`,
 	func(v control.Volume) string {
+		if v.Pool != "" {
+			return fmt.Sprintf("ALL DATA ON IT IS ERASED, and its space goes back to pool %s.", v.Pool)
+		}
 		return fmt.Sprintf("ALL DATA ON IT IS ERASED, as class %s says, and it is published as new.", v.Class)
 	},
 }}

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/berth-storage/berth/internal/control"
+	"github.com/berth-storage/berth/internal/wipe"
 )
 
 // columns is how wide lines for people are at most. Only a word that is longer
@@ -17,7 +18,7 @@ const columns = 80
 // searched, so its first line has all that it is searched for.
 func printVolume(w io.Writer, v control.Volume) {
 	fmt.Fprintf(w, "%s  %-11s  %s\n", v.ID, v.State, place(v))
-	printWrapped(w, "    ", fmt.Sprintf("PV %s, claim %s, disk %s", pvText(v), orNone(v.Claim), diskText(v)))
+	printWrapped(w, "    ", strings.TrimSuffix(fmt.Sprintf("PV %s, claim %s, disk %s, %s", pvText(v), orNone(v.Claim), diskText(v), sizeText(v)), ", "))
 	if v.Reason != "" {
 		printWrapped(w, "    ", "held back: "+v.Reason)
 	}
@@ -29,7 +30,7 @@ func printVolume(w io.Writer, v control.Volume) {
 // printDetails prints all of a volume.
 func printDetails(w io.Writer, v control.Volume) {
 	for _, row := range [][2]string{
-		{"volume", v.ID}, {"state", v.State}, {"place", place(v)}, {"disk", orUnknown(v.Identity)}, {"path", orNone(v.Path)},
+		{"volume", v.ID}, {"state", v.State}, {"place", place(v)}, {"size", sizeText(v)}, {"disk", orUnknown(v.Identity)}, {"path", orNone(v.Path)},
 		{"PV", pvText(v)}, {"claim", orNone(v.Claim)}, {"reason", v.Reason}, {"asked for", strings.TrimSuffix(v.Asked+", at "+v.AskedAt, ", at ")},
 	} {
 		if row[1] != "" {
@@ -39,10 +40,21 @@ func printDetails(w io.Writer, v control.Volume) {
 }
 
 func place(v control.Volume) string {
-	if v.Class == "" && v.Entry == "" {
+	switch {
+	case v.Pool != "":
+		return v.Entry + " in pool " + v.Pool
+	case v.Class == "" && v.Entry == "":
 		return "?"
 	}
 	return v.Class + "/" + v.Entry
+}
+
+// sizeText is "" where the size is not known.
+func sizeText(v control.Volume) string {
+	if v.Bytes == 0 {
+		return ""
+	}
+	return wipe.Bytes(v.Bytes)
 }
 
 func pvText(v control.Volume) string {

@@ -19,9 +19,13 @@ const heldID = "0123456789abcdef0123456789abcdef"
 type heldAgent struct {
 	asked []control.Request
 	path  string
+	pool  string
 }
 
 func (a *heldAgent) held() control.Volume {
+	if a.pool != "" {
+		return control.Volume{ID: heldID, State: "Quarantined", Class: "fast", Entry: "pvc-1", Pool: a.pool, Bytes: 40 << 20, Path: a.path, Identity: "carved:pvc-1", Claim: "ns/data"}
+	}
 	return control.Volume{ID: heldID, State: "Quarantined", Class: "fast", Entry: "d1", Path: a.path, Claim: "ns/data", PV: "local-pv-1234abcd", PVPhase: "Released",
 		Identity: "fs:01234567-89ab-cdef-0123-456789abcdef:/",
 		Reason:   "its PV local-pv-1234abcd was removed while claim ns/data had it, or before its wipe"}
@@ -125,6 +129,27 @@ func TestVolumeList(t *testing.T) {
 		t.Errorf("%v:\n%s", err, out)
 	}
 	narrow(t, out)
+}
+
+// TestVolumeOfAPool: what a person reads of one, and what a wipe is said to do.
+func TestVolumeOfAPool(t *testing.T) {
+	a := &heldAgent{path: "node-1/fast/pvc-1", pool: "fast"}
+	for what, want := range map[string][]string{
+		"list":           {"Quarantined pvc-1 in pool fast", "PV none, claim ns/data, disk carved:pvc-1 at node-1/fast/pvc-1, 40.0 MiB"},
+		"show " + heldID: {"place pvc-1 in pool fast", "size 40.0 MiB", "path node-1/fast/pvc-1"},
+		"wipe " + heldID: {"size 40.0 MiB", "its space goes back to pool fast"},
+	} {
+		out, err := run(t, a, append([]string{"volume"}, strings.Fields(what)...)...)
+		if err != nil && !errors.Is(err, errNotDone) {
+			t.Error(err)
+		}
+		for _, need := range want {
+			if !strings.Contains(strings.Join(strings.Fields(out), " "), need) {
+				t.Errorf("%s does not say %q:\n%s", what, need, out)
+			}
+		}
+		narrow(t, out)
+	}
 }
 
 func narrow(t *testing.T, out string) {

@@ -63,7 +63,6 @@ func (a *Agent) carve(ctx context.Context, id volume.ID, s *situation, r volume.
 	if err != nil {
 		return halt, fmt.Errorf("%w: %w", errDisk, err)
 	}
-	a.carved.put(name, v)
 	a.roomChanged(ctx, name)
 	if limit := s.in.Want.LimitBytes; limit > 0 && v.Bytes > limit {
 		if err := a.remove(ctx, p, r); err != nil {
@@ -91,14 +90,30 @@ func (a *Agent) make(ctx context.Context, p pool.Pool, r volume.Record) (pool.Vo
 		spec.Bytes = max(spec.Bytes, least)
 	}
 	v, err := p.Carve(ctx, spec)
-	if err != nil || r.Carved.FSType == "" {
-		return v, err
+	if err != nil {
+		return v, errors.Join(err, a.lookAgain(context.WithoutCancel(ctx), p, r))
+	}
+	a.carved.put(r.Carved.Pool, v) // also if there is no filesystem on it in the end
+	if r.Carved.FSType == "" {
+		return v, nil
 	}
 	at, err := p.Open(ctx, v.ID)
 	if err == nil {
 		err = a.machine.Format(ctx, at.Device, r.Carved.FSType)
 	}
 	return v, errors.Join(err, p.Close(ctx, v.ID))
+}
+
+// lookAgain takes in a volume that is there although making it failed, so that it
+// can be undone.
+func (a *Agent) lookAgain(ctx context.Context, p pool.Pool, r volume.Record) error {
+	all, err := p.Volumes(ctx)
+	for _, v := range all {
+		if string(v.ID) == r.Entry {
+			a.carved.put(r.Carved.Pool, v)
+		}
+	}
+	return err
 }
 
 // remove takes a volume out of its pool.

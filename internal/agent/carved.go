@@ -225,17 +225,18 @@ func (c *carved) forget(id volume.ID) {
 
 // turnOf is the lock of those who work on one volume, kept while anybody does.
 type turnOf struct {
-	sync.Mutex
+	free  chan struct{} // has one element while nobody is at work
 	users int
 }
 
-// hold keeps others from working on a volume until done is called. With try
-// set it does not wait: held is false when somebody is at work on it.
-func (c *carved) hold(id volume.ID, try bool) (done func(), held bool) {
+// hold keeps others from working on a volume until done is called. It waits for
+// who is at work on it, at most until ctx ends.
+func (c *carved) hold(ctx context.Context, id volume.ID) (done func(), err error) {
 	c.mu.Lock()
 	t := c.turns[id]
 	if t == nil {
-		t = &turnOf{}
+		t = &turnOf{free: make(chan struct{}, 1)}
+		t.free <- struct{}{}
 		c.turns[id] = t
 	}
 	t.users++
@@ -247,12 +248,11 @@ func (c *carved) hold(id volume.ID, try bool) (done func(), held bool) {
 			delete(c.turns, id)
 		}
 	}
-	if try && !t.TryLock() {
+	select {
+	case <-t.free:
+		return func() { t.free <- struct{}{}; leave() }, nil
+	case <-ctx.Done():
 		leave()
-		return nil, false
+		return nil, ctx.Err()
 	}
-	if !try {
-		t.Lock()
-	}
-	return func() { t.Unlock(); leave() }, true
 }

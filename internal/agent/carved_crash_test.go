@@ -176,8 +176,15 @@ func carvedNow(t *testing.T, do func(t *testing.T, w *world, a *Agent)) {
 }
 
 // TestUnknownVolumeIsKept: a volume that neither the journal nor a PV knows is
-// kept, reported with the claim that it was carved for, and goes back to that.
+// kept, reported with the claim that it was carved for, and goes back to that, or
+// away, at a person's word.
 func TestUnknownVolumeIsKept(t *testing.T) {
+	for _, word := range []volume.Word{volume.Republish, volume.Erase} {
+		t.Run(string(word), func(t *testing.T) { keepsUnknown(t, word) })
+	}
+}
+
+func keepsUnknown(t *testing.T, word volume.Word) {
 	carvedNow(t, func(t *testing.T, w *world, _ *Agent) {
 		w.place("a", 40*mib)
 		settle()
@@ -204,11 +211,23 @@ func TestUnknownVolumeIsKept(t *testing.T) {
 		if w.carved.store.pieces["pvc-a"].bytes != "secret" {
 			t.Error("its bytes are gone")
 		}
-		cmd := &command{Command: volume.Command{Word: volume.Republish, At: "now"}, identity: string(r.Identity), path: a2.handle("pool", "pvc-a")}
-		if err := a2.command(t.Context(), r.ID, cmd); err != nil {
+		v, err := desk{a2}.Volume(string(r.ID))
+		if err != nil || v.Pool != "pool" || v.Bytes != 40*mib || v.Path != a2.handle("pool", "pvc-a") || v.Identity != "carved:pvc-a" || v.Entry != "pvc-a" || v.Claim != "ns/a" {
+			t.Errorf("a person is shown %+v (%v)", v, err)
+		}
+		if err := say(t, a2, r.Identity, volume.Release, ""); err == nil || !strings.Contains(err.Error(), "carved for one claim") {
+			t.Errorf("to release it: %v", err)
+		}
+		if err := say(t, a2, r.Identity, word, ""); err != nil {
 			t.Fatal(err)
 		}
 		settle()
+		if word == volume.Erase {
+			if end := w.carvedState(); strings.Contains(end, "pvc-a") {
+				t.Errorf("after a wipe there is\n%s", end)
+			}
+			return
+		}
 		pv := w.pvs["pvc-a"]
 		if pv == nil || pv.Spec.ClaimRef == nil || pv.Spec.ClaimRef.Name != "a" || pv.Spec.ClaimRef.UID != "" {
 			t.Errorf("its PV is %+v", pv)

@@ -60,14 +60,12 @@ func (a *Agent) gatherCarved(id volume.ID, name string, s *situation) bool {
 	}
 	if at, ok := a.carved.at(id); ok && (poolName == "" || at.pool == poolName) {
 		poolName = at.pool
-		n := at.read()
+		in.Noted = at.read().claim()
+		in.Disk, in.Found = a.asDisk(at)
 		if class == "" {
-			class = n.Class
+			class = in.Disk.Class
 		}
-		in.Noted = n.claim()
-		in.Found = &volume.Carved{Pool: at.pool, Bytes: at.volume.Bytes, Block: at.volume.Mode == pool.Block, FSType: n.FSType, Modes: n.Modes}
-		in.Disk = &volume.Disk{Identity: volume.CarvedIdentity(name), Class: class, Entry: name,
-			Path: a.handle(at.pool, name), CapacityBytes: at.volume.Bytes}
+		in.Disk.Class = class
 	}
 	if poolName != "" {
 		in.Looked = a.carved.knows(poolName)
@@ -86,6 +84,23 @@ func (a *Agent) gatherCarved(id volume.ID, name string, s *situation) bool {
 	}
 	s.slot = slot{entry: entry{Class: class, Name: name}, class: config.Class{Name: class}, disk: in.Disk}
 	return true
+}
+
+// asDisk is a volume as its pool has it. The class is the one that it was carved
+// for.
+func (a *Agent) asDisk(at piece) (*volume.Disk, *volume.Carved) {
+	n, name := at.read(), string(at.volume.ID)
+	return &volume.Disk{Identity: volume.CarvedIdentity(name), Class: n.Class, Entry: name, Path: a.handle(at.pool, name), CapacityBytes: at.volume.Bytes},
+		&volume.Carved{Pool: at.pool, Bytes: at.volume.Bytes, Block: at.volume.Mode == pool.Block, FSType: n.FSType, Modes: n.Modes}
+}
+
+// inPoolNow is what the pool of a record has of it; nil for nothing.
+func (a *Agent) inPoolNow(r volume.Record) (*volume.Disk, *volume.Carved) {
+	at, ok := a.carved.at(r.ID)
+	if !ok || r.Carved != nil && r.Carved.Pool != at.pool {
+		return nil, nil
+	}
+	return a.asDisk(at)
 }
 
 // handle is what the kubelet calls a volume, and stands for its path.

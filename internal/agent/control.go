@@ -83,7 +83,10 @@ func (d desk) Ask(ctx context.Context, id string, q control.Request) (control.Vo
 	if err := d.command(ctx, volume.ID(id), &command{Command: cmd, identity: q.Identity, path: q.Path}); err != nil {
 		return about, fmt.Errorf("volume %s: %w", id, err)
 	}
-	return d.Volume(id)
+	if r, ok := d.journal.Get(volume.ID(id)); ok {
+		about = d.view(r)
+	} // else it is of a pool, erased, and forgotten already
+	return about, nil
 }
 
 // view is what a person is told of a volume.
@@ -93,9 +96,17 @@ func (d desk) view(r volume.Record) control.Volume {
 	if r.Claim != nil {
 		v.Claim = r.Claim.String()
 	}
-	if found, _ := d.slots.find(r.ID, key{r.Class, r.Entry}); found.disk != nil {
-		v.Path, v.Identity = found.disk.Path, string(found.disk.Identity)
-		v.Class, v.Entry = cmp.Or(v.Class, found.disk.Class), cmp.Or(v.Entry, found.disk.Entry)
+	found, _ := d.slots.find(r.ID, key{r.Class, r.Entry})
+	at := found.disk
+	if r.Carved != nil {
+		v.Pool = r.Carved.Pool
+	}
+	if carved, of := d.inPoolNow(r); carved != nil {
+		at, v.Pool = carved, of.Pool
+	}
+	if at != nil {
+		v.Path, v.Identity, v.Bytes = at.Path, string(at.Identity), at.CapacityBytes
+		v.Class, v.Entry = cmp.Or(v.Class, at.Class), cmp.Or(v.Entry, at.Entry)
 	}
 	if pvs, _, _ := d.store.Get(r.ID); len(pvs) > 0 {
 		v.PV, v.PVPhase = pvs[0].Name, phaseOf(pvs[0])

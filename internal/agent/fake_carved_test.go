@@ -27,7 +27,10 @@ type store struct {
 	total  int64
 	device bool // volumes are devices, and what is freed can be read
 	away   bool // the pool is not open
-	pieces map[pool.ID]*stored
+	// noFormat is why no filesystem can be made on a volume, and lateErr what
+	// carving one fails with although it is made.
+	noFormat, lateErr error
+	pieces            map[pool.ID]*stored
 }
 
 type stored struct {
@@ -90,7 +93,7 @@ func (p fakeStore) Carve(_ context.Context, s pool.Spec) (v pool.Volume, err err
 		}
 		v = pool.Volume(s)
 		p.disk().pieces[s.ID] = &stored{Volume: v}
-		return nil
+		return p.disk().lateErr
 	})
 	return v, err
 }
@@ -170,6 +173,9 @@ func (p *process) Format(_ context.Context, device, fsType string) error {
 		v := p.w.carved.store.pieces[pool.ID(device)]
 		if v.bytes != "" {
 			return errors.New("the test's machine: a tenant's bytes would be formatted over")
+		}
+		if p.w.carved.store.noFormat != nil {
+			return p.w.carved.store.noFormat
 		}
 		v.fsType = fsType
 		return nil

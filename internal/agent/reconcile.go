@@ -48,12 +48,13 @@ func (a *Agent) reconcile(ctx context.Context, id volume.ID) (retry time.Duratio
 	if name, ok := strings.CutPrefix(string(id), string(unidentified(""))); ok {
 		return a.identify(ctx, name)
 	}
-	if _, ok := a.carvedName(id); ok {
-		if !a.carved.claims.Synced() {
-			return 0 // the same; never, where the agent looks after no pools
-		}
-		done, _ := a.carved.hold(id, false)
-		defer done()
+	done, err := a.carved.hold(ctx, id) // a CSI client may be at work on it
+	if err != nil {
+		return 0 // ctx has ended
+	}
+	defer done()
+	if _, ok := a.carvedName(id); ok && !a.carved.claims.Synced() {
+		return 0 // the same; never, where the agent looks after no pools
 	}
 	a.obeyNext(ctx, id)
 	s := situation{}

@@ -56,7 +56,8 @@ func (c *carved) roomOf(name string) (pool.Room, bool) {
 // roomChanged measures a pool's room and sees that the scheduler gets to know it.
 // It waits for the pool, and not for the API server.
 func (a *Agent) roomChanged(ctx context.Context, name string) {
-	if err := a.carved.measure(ctx, name); err != nil && ctx.Err() == nil {
+	// One that is stopped, as a client's request may be, would leave no room to offer.
+	if err := a.carved.measure(context.WithoutCancel(ctx), name); err != nil && ctx.Err() == nil {
 		a.log.Warn("the room in a pool is not known, and none is offered", "pool", name, "err", err)
 	}
 	a.tellRoomSoon()
@@ -75,7 +76,14 @@ func (a *Agent) tellRoomSoon() {
 func (a *Agent) poolChanged(ctx context.Context, name string) {
 	changed, err := a.carved.list(ctx, name)
 	if err != nil && ctx.Err() == nil {
-		a.log.Error("a pool's volumes are not known; nothing is done with them", "pool", name, "err", err)
+		a.log.Error("a pool's volumes are not known; nothing is done with them, and it is listed again", "pool", name, "err", err)
+		a.running.Go(func() {
+			select {
+			case <-ctx.Done():
+			case <-time.After(poolRetry):
+				a.poolChanged(ctx, name)
+			}
+		})
 	}
 	a.roomChanged(ctx, name)
 	for _, r := range a.carvedIn(name) {

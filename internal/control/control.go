@@ -17,9 +17,11 @@ type Volume struct {
 	ID       string `json:"id"`
 	State    string `json:"state"`
 	Class    string `json:"class"`
-	Entry    string `json:"entry"`    // name in the class's discovery directory
+	Entry    string `json:"entry"`    // name in the class's discovery directory, or in its pool
+	Pool     string `json:"pool"`     // that it was carved out of; "" for a found volume
+	Bytes    int64  `json:"bytes"`    // its size; 0 when that is not known now
 	Identity string `json:"identity"` // as the journal knows it, or else as the disk has it
-	Path     string `json:"path"`     // where its disk is now, as the node sees it; "" when it is not there
+	Path     string `json:"path"`     // where its disk is now, as the node sees it, or what the kubelet calls it; "" when it is not there
 	PV       string `json:"pv"`       // "" when there is none
 	PVPhase  string `json:"pvPhase"`  // Available, Bound or Released
 	Claim    string `json:"claim"`    // the last one, as NAMESPACE/NAME

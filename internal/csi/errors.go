@@ -37,6 +37,8 @@ func withCode(err error) error {
 		code = codes.NotFound
 	case errors.Is(err, pool.ErrBusy), errors.Is(err, host.ErrBusy):
 		code, hint = codes.FailedPrecondition, "; end what uses it first"
+	case errors.Is(err, ErrPending):
+		code = codes.Aborted
 	case errors.Is(err, ErrHeld), errors.Is(err, pool.ErrUnfit), errors.Is(err, host.ErrNotMounted):
 		code = codes.FailedPrecondition
 	case errors.Is(err, context.Canceled):

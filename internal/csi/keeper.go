@@ -18,7 +18,8 @@ type Keeper interface {
 	// Delete wipes and removes a volume; one that is not there is no error. One
 	// that must be kept, as a PersistentVolume speaks for it, is ErrHeld.
 	Delete(ctx context.Context, poolName string, id pool.ID) error
-	// Grow makes a volume hold at least that many bytes.
+	// Grow makes a volume hold at least that many bytes. One that has fewer, and
+	// that a PersistentVolume speaks for, is ErrHeld.
 	Grow(ctx context.Context, poolName string, id pool.ID, bytes int64) (pool.Volume, error)
 	// Use notes durably that pods are about to get the volume. One that no pod
 	// may have now is ErrHeld. fsType is what Create was given.
@@ -28,3 +29,7 @@ type Keeper interface {
 // ErrHeld: the volume's record does not allow what was asked for. The message
 // says why, and what to do.
 var ErrHeld = errors.New("the volume is held back")
+
+// ErrPending: something else is being done with the volume, or what there is of it
+// is not known yet. The same request may be obeyed a moment later.
+var ErrPending = errors.New("the volume is being worked on; ask again")

@@ -217,6 +217,18 @@ func (n *node) spoil(id pool.ID, do func(device string) error) error {
 	return errors.Join(err, n.Close(context.Background(), id))
 }
 
+// btrfsDir is a mounted btrfs of 4 GiB, sparse.
+func btrfsDir(t *testing.T) string {
+	tmp := t.TempDir()
+	image, at := filepath.Join(tmp, "image"), filepath.Join(tmp, "pool")
+	run(t, "truncate", "-s", "4G", image)
+	run(t, "mkfs.btrfs", "-q", image)
+	run(t, "mkdir", at)
+	run(t, "mount", "-o", "loop", image, at)
+	t.Cleanup(func() { run(t, "umount", at) })
+	return at
+}
+
 // TestRootStats: a directory of a btrfs has the figures of its own, not those of
 // the disk.
 func TestRootStats(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 // btrfs' calls and what they take: include/uapi/linux/btrfs.h.
 const (
 	btrfsSnapDestroy  = 0x5000940f // BTRFS_IOC_SNAP_DESTROY
+	btrfsStartSync    = 0x80089418 // BTRFS_IOC_START_SYNC
 	btrfsSubvolCreate = 0x5000940e // BTRFS_IOC_SUBVOL_CREATE
 	btrfsInoLookup    = 0xd0009412 // BTRFS_IOC_INO_LOOKUP
 	btrfsQuotaCtl     = 0xc0109428 // BTRFS_IOC_QUOTA_CTL
@@ -34,6 +35,10 @@ func (s Subvolume) group() uint64 { return 1<<48 | uint64(s) }
 
 // Group is that group's name in sysfs, in the filesystem's directory qgroups.
 func (s Subvolume) Group() string { return fmt.Sprintf("1_%d", uint64(s)) }
+
+// Own is the name in sysfs of the kernel's own group of the subvolume. It is there
+// until the space of a subvolume that was removed is free.
+func (s Subvolume) Own() string { return fmt.Sprintf("0_%d", uint64(s)) }
 
 type btrfsVolArgs struct {
 	fd   int64
@@ -70,13 +75,25 @@ func (f *Folder) MakeSubvolume(name string, mode os.FileMode) error {
 }
 
 // DestroySubvolume removes a subvolume with all its files at once. One with
-// subvolumes in it is ENOTEMPTY. The space is free a while later.
+// subvolumes in it is ENOTEMPTY. The space is free a while later; FreeSubvolumes
+// makes that soon.
 func (f *Folder) DestroySubvolume(name string) error {
 	if err := f.named(btrfsSnapDestroy, name); err != nil {
 		if errors.Is(err, unix.EBUSY) {
 			err = ErrBusy // a mount is on it
 		}
 		return fmt.Errorf("removing subvolume %q: %w", f.Path(name), err)
+	}
+	return nil
+}
+
+// FreeSubvolumes has the kernel begin to free the space of subvolumes that were
+// removed, which it otherwise does within half a minute.
+func (f *Folder) FreeSubvolumes() error {
+	var transaction uint64
+	err := f.With(".", func(fd int) error { return btrfsCall(fd, btrfsStartSync, unsafe.Pointer(&transaction)) })
+	if err != nil {
+		return fmt.Errorf("freeing the removed subvolumes of %q: %w", f.path, err)
 	}
 	return nil
 }

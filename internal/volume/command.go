@@ -41,6 +41,8 @@ func Obey(in Input, c Command) (*Record, error) {
 		return nil, fmt.Errorf("it is %s, not %s; only a volume that is held back is decided over", r.State, Quarantined)
 	case r.Asked != "":
 		return nil, fmt.Errorf("%s was asked for at %s and is under way", r.Asked, r.AskedAt)
+	case in.Disk == nil && in.carved():
+		return nil, errors.New(strings.TrimSuffix("it is not in its pool now: "+in.Away, ": ") + "; bring the pool back first")
 	case in.Disk == nil:
 		return nil, errors.New("its disk is not there, or in two places; mount or connect it under its name first")
 	case IDOf(in.Disk.Identity) != r.ID, r.Identity != "" && in.Disk.Identity != r.Identity:
@@ -58,7 +60,7 @@ func Obey(in Input, c Command) (*Record, error) {
 	switch c.Word {
 	case Release:
 		if in.carved() {
-			return nil, fmt.Errorf("it is of pool %s, and a volume of a pool is not offered again; wipe it, or republish it", in.Disk.Class)
+			return nil, errors.New("it was carved for one claim, and is not offered to others; wipe it, which gives its space back, or republish it")
 		}
 	case Erase:
 		if in.Disk.Keep {

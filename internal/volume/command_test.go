@@ -26,6 +26,16 @@ func held(edit ...func(*Input)) Input {
 	return in
 }
 
+// carvedHeld is the same of a volume out of a pool.
+func carvedHeld(edit func(*Input)) Input {
+	in := Input{Looked: true, Absent: true, Record: carvedRecord(Quarantined, false, ""), Found: carvedOf,
+		Disk: &Disk{Identity: CarvedIdentity("pvc-uid"), Class: "c", Entry: "pvc-uid", Path: "h", CapacityBytes: 10}}
+	if edit != nil {
+		edit(&in)
+	}
+	return in
+}
+
 // Every state, and every command: only one that is quarantined is obeyed.
 func TestCommandsByState(t *testing.T) {
 	for _, s := range []State{Clean, Published, Withdrawing, Used, Wiping, Wiped, Quarantined, Returning, "Zapped"} {
@@ -76,6 +86,11 @@ func TestCommandsRefused(t *testing.T) {
 		{"shared, release", held(func(in *Input) { in.Disk = goodDisk(keeps) }), Command{Word: Release}, ""},
 		{"claim not known", held(func(in *Input) { in.Record.Claim = nil }), Command{Word: Republish}, "--claim"},
 		{"claim named", held(func(in *Input) { in.Record.Claim = nil }), Command{Word: Republish, Claim: &claimB}, ""},
+		{"carved, release", carvedHeld(nil), Command{Word: Release}, "carved for one claim"},
+		{"carved, wipe", carvedHeld(nil), Command{Word: Erase}, ""},
+		{"carved, republish", carvedHeld(nil), Command{Word: Republish}, ""},
+		{"carved, without a record, release", carvedHeld(func(in *Input) { in.Record.Carved = nil }), Command{Word: Release}, "carved for one claim"},
+		{"carved, not there", carvedHeld(func(in *Input) { in.Disk, in.Found, in.Away = nil, nil, "nothing is mounted there" }), Command{Word: Erase}, "in its pool now: nothing is mounted there; bring"},
 		{"claim named for nothing", held(), Command{Word: Erase, Claim: &claimB}, "only republish"},
 	} {
 		_, err := Obey(c.in, c.cmd)

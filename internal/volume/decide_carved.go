@@ -139,6 +139,10 @@ func decideNamed(in Input) Decision {
 		if in.Disk != nil {
 			return Decision{Verb: Wipe, Record: in.Record}
 		}
+	case Wiped:
+		if in.Disk != nil { // its removal is the last of its wipe
+			return keep(in.Record.with(Wiping, nil))
+		}
 	default:
 		return decideQuarantined(in)
 	}

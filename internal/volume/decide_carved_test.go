@@ -35,7 +35,7 @@ func everyCarved(try func(Input)) {
 	for _, s := range []State{Carving, Published, Used, Wiping, Wiped, Quarantined, Returning} {
 		records = append(records, carvedRecord(s, false, ""))
 	}
-	for _, s := range []State{Carving, Used, Wiping} {
+	for _, s := range []State{Carving, Used, Wiping, Wiped, Quarantined} {
 		records = append(records, carvedRecord(s, true, ""))
 	}
 	records = append(records, carvedRecord(Wiping, false, Erase), carvedRecord(Quarantined, false, Erase), carvedRecord(Quarantined, false, Republish))
@@ -135,7 +135,7 @@ func TestEveryCarvedDecision(t *testing.T) {
 			require(from == Used && in.PV != nil && !in.PV.Released && in.Disk != nil && in.Want.Bytes >= in.PV.CapacityBytes, "grows only what a claim has")
 		case Forget:
 			require(in.Disk == nil && (in.PV == nil || named), "forgets only what is gone")
-			require(from == Carving && in.Looked || from == Wiped && in.Absent || named && from == Wiping && in.Looked, "forgets only what nobody has any more")
+			require(from == Carving && in.Looked || from == Wiped && in.Absent || named && (from == Wiping || from == Wiped) && in.Looked, "forgets only what nobody has any more")
 		case Withdraw:
 			require(!in.PV.Deleting && (in.PV.Free() || in.PV.Released), "withdraws only what no claim has")
 		case LetGo:

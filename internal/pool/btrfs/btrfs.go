@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -46,8 +47,9 @@ func Open(ctx context.Context, f *host.Folder, sysfs string, reserve pool.Reserv
 	if err != nil {
 		return nil, fmt.Errorf("%q %w: %w", f.Path("."), pool.ErrUnfit, err)
 	}
-	s, err := shelf.Open(ctx, f, subvolumes{}, reserve, nil)
-	return &Pool{s, sysfs + "/fs/btrfs/" + uuid + "/qgroups"}, err
+	groups := sysfs + "/fs/btrfs/" + uuid + "/qgroups"
+	s, err := shelf.Open(ctx, f, subvolumes{groups}, reserve, nil)
+	return &Pool{s, groups}, err
 }
 
 // Features is pool.Pool's.
@@ -60,15 +62,20 @@ func (p *Pool) Used(_ context.Context, id pool.ID) (pool.Usage, error) {
 		if err != nil {
 			return u, err
 		}
-		text, err := os.ReadFile(p.groups + "/" + v.Group() + "/referenced")
-		if err == nil {
-			u.Bytes, err = strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
-		}
-		if err != nil {
+		if u.Bytes, err = referenced(p.groups, v.Group()); err != nil {
 			err = fmt.Errorf("reading what %s holds: %w", id, err)
 		}
 		return u, err
 	})
+}
+
+// referenced returns how many bytes a quota group holds.
+func referenced(groups, group string) (int64, error) {
+	text, err := os.ReadFile(groups + "/" + group + "/referenced")
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
 }
 
 // filesystem returns the UUID of the btrfs that a folder is in.
@@ -101,7 +108,7 @@ func quotas(sysfs, uuid string) (string, error) {
 	return strings.TrimSpace(string(mode)), err
 }
 
-type subvolumes struct{}
+type subvolumes struct{ groups string }
 
 // newMode is the mode of a new volume's directory, as `mkdir` gives it to root.
 const newMode = 0o755
@@ -118,9 +125,11 @@ func (subvolumes) Limit(f *host.Folder, name string, bytes int64) error {
 
 func (subvolumes) Total(f *host.Folder) (int64, error) { return shelf.Usable(f) }
 
-// Destroy removes a subvolume. Its limit goes first: when it is gone, nothing
-// tells its number any more. What a tenant made subvolumes in is emptied first.
-func (subvolumes) Destroy(ctx context.Context, f *host.Folder, name string) error {
+// Destroy removes a subvolume, and waits until its space is free, so that it is not
+// promised before. Its limit goes first: when it is gone, nothing tells its number
+// any more; nor is there anything to wait by then, after a crash. What a tenant made
+// subvolumes in is emptied first.
+func (s subvolumes) Destroy(ctx context.Context, f *host.Folder, name string) error {
 	v, err := f.SubvolumeOf(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -132,6 +141,9 @@ func (subvolumes) Destroy(ctx context.Context, f *host.Folder, name string) erro
 		return err
 	}
 	err = f.DestroySubvolume(name)
+	if err == nil {
+		return s.freed(ctx, f, v)
+	}
 	if !errors.Is(err, unix.ENOTEMPTY) {
 		return err
 	}
@@ -143,5 +155,41 @@ func (subvolumes) Destroy(ctx context.Context, f *host.Folder, name string) erro
 	if err = errors.Join(err, t.Shut()); err != nil {
 		return err
 	}
-	return f.DestroySubvolume(name)
+	if err := f.DestroySubvolume(name); err != nil {
+		return err
+	}
+	return s.freed(ctx, f, v)
+}
+
+// How often it is looked whether a subvolume's space is free, and the kernel asked to
+// free it.
+const (
+	look = 10 * time.Millisecond
+	ask  = time.Second
+)
+
+// freed waits until the space of a subvolume that was removed is free. The kernel
+// does that beside whoever removes it, and takes the longer the more it held.
+func (s subvolumes) freed(ctx context.Context, f *host.Folder, v host.Subvolume) error {
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	var asked time.Time
+	for {
+		if bytes, err := referenced(s.groups, v.Own()); bytes == 0 && err == nil || errors.Is(err, fs.ErrNotExist) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("reading what a removed subvolume holds: %w", err)
+		}
+		if time.Since(asked) >= ask {
+			if err := f.FreeSubvolumes(); err != nil {
+				return err
+			}
+			asked = time.Now()
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for a removed subvolume's space: %w", context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
 }

@@ -96,3 +96,26 @@ func TestRootBtrfsNested(t *testing.T) {
 		t.Errorf("after all is removed the room is %+v (%v)", r, err)
 	}
 }
+
+// TestRootBtrfsFreed: what a removed volume held can be written to the next one at
+// once. The disk has no room for both.
+func TestRootBtrfsFreed(t *testing.T) {
+	p, err := open(t, mounted(t, "mkfs.btrfs", "-q"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size = 256 << 20
+	for _, id := range []pool.ID{"a", "b", "c"} {
+		if _, err := p.Carve(t.Context(), pool.Spec{ID: id, Bytes: size, Mode: pool.Filesystem}); err != nil {
+			t.Fatal(err)
+		}
+		place, err := p.Open(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, "dd", "if=/dev/zero", "of="+filepath.Join(place.Dir, "file"), "bs=1M", "count=255", "conv=fsync")
+		if err := p.Remove(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -23,6 +23,7 @@ type mortal struct {
 	dies    int // at this step; none when 0
 	after   bool
 	fails   bool
+	make    func() // is called when a directory is made, if not nil
 	destroy func() // is called when something is destroyed, if not nil
 }
 
@@ -56,6 +57,9 @@ func (m *mortal) Remove(name string) error {
 // Make, Limit, Destroy and Total make it a Kind: a directory with its limit in
 // a file beside it.
 func (m *mortal) Make(f *host.Folder, name string) error {
+	if m.make != nil {
+		m.make()
+	}
 	return m.step(func() error { return f.Mkdir(name, 0o755) })
 }
 func (m *mortal) Limit(f *host.Folder, name string, bytes int64) error {
@@ -145,6 +149,22 @@ func TestFailure(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestMakingHasItsSpace: what is being made is promised already.
+func TestMakingHasItsSpace(t *testing.T) {
+	s, m, _ := withOld(t) // 4 of 64 units are promised
+	made := 0
+	m.make = func() {
+		made++
+		_, err := s.Carve(t.Context(), pool.Spec{ID: "other", Bytes: 31 * Unit, Mode: pool.Filesystem})
+		if now, roomErr := s.Room(t.Context()); !errors.Is(err, pool.ErrNoRoom) || roomErr != nil || now.Free != 30*Unit {
+			t.Errorf("while a volume is made the room is %+v (%v), and carving more says: %v", now, roomErr, err)
+		}
+	}
+	if _, err := s.Carve(t.Context(), pool.Spec{ID: "new", Bytes: 30 * Unit, Mode: pool.Filesystem}); err != nil || made != 1 {
+		t.Errorf("made %d times: %v", made, err)
 	}
 }
 
