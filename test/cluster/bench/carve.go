@@ -155,15 +155,15 @@ func (c *carving) empty(ctx context.Context) error {
 
 // join brings another node in.
 func (b *bench) join(ctx context.Context) (m Member, leave func(context.Context) error, err error) {
-	n, leave, err := b.Join(ctx)
+	n, away, err := b.Join(ctx)
 	if err != nil {
 		return m, nil, err
 	}
 	h, err := hand.Run(n.Hand, n.Place)
 	if err != nil {
-		return m, nil, errors.Join(err, leave(ctx))
+		return m, nil, errors.Join(err, away(ctx))
 	}
-	return Member{Node: n.Node, Hand: h, Carver: n.Carver}, func(ctx context.Context) error { return errors.Join(h.Close(), leave(ctx)) }, nil
+	return Member{Node: n.Node, Hand: h, Carver: n.Carver}, func(ctx context.Context) error { return errors.Join(h.Close(), away(ctx)) }, nil
 }
 
 // joinEnd is the deferred end of a measurement that had err.
