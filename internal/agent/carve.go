@@ -202,6 +202,9 @@ func (a *Agent) eraseCarved(ctx context.Context, s *situation, r *volume.Record,
 	name := pool.ID(r.Entry)
 	result := wipeResult{Method: methodRemove}
 	at, err := p.Open(ctx, name)
+	if errors.Is(err, pool.ErrNotFound) { // an earlier try took its name away, and not all of it
+		return result, a.remove(ctx, p, *r)
+	}
 	if err != nil {
 		return result, err
 	}

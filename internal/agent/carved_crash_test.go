@@ -275,3 +275,22 @@ func TestClassesGetTheirRoom(t *testing.T) {
 		wantRoom(1)
 	})
 }
+
+// TestHalfRemoved: a volume whose name is gone, and not all of it, is removed
+// again until it is.
+func TestHalfRemoved(t *testing.T) {
+	carvedNow(t, func(t *testing.T, w *world, _ *Agent) {
+		w.place("a", 40*mib)
+		settle()
+		w.bindCarved()
+		settle()
+		w.mu.Lock()
+		w.carved.store.halves = 2
+		w.mu.Unlock()
+		w.releaseCarved("a")
+		settle()
+		if got := w.carvedState(); got != "room [{carved 104857600 104857600}]\n" {
+			t.Errorf("left behind:\n%s", got)
+		}
+	})
+}

@@ -27,6 +27,7 @@ type store struct {
 	total  int64
 	device bool // volumes are devices, and what is freed can be read
 	away   bool // the pool is not open
+	halves int  // so many removals take the name away, and fail then
 	// noFormat is why no filesystem can be made on a volume, and lateErr what
 	// carving one fails with although it is made.
 	noFormat, lateErr error
@@ -135,6 +136,10 @@ func (p fakeStore) Remove(_ context.Context, id pool.ID) error {
 			return errors.New("the test's pool: bytes of a tenant would be left behind")
 		}
 		delete(p.disk().pieces, id)
+		if p.disk().halves > 0 {
+			p.disk().halves--
+			return errors.New("the test's pool: something is left")
+		}
 		return nil
 	})
 }

@@ -175,7 +175,9 @@ func (s subvolumes) freed(ctx context.Context, f *host.Folder, v host.Subvolume)
 	defer tick.Stop()
 	var asked time.Time
 	for {
-		if bytes, err := referenced(s.groups, v.Own()); bytes == 0 && err == nil || errors.Is(err, fs.ErrNotExist) {
+		bytes, err := referenced(s.groups, v.Own())
+		gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) // the second while its file is open
+		if gone || err == nil && bytes == 0 {
 			return nil
 		} else if err != nil {
 			return fmt.Errorf("reading what a removed subvolume holds: %w", err)
