@@ -70,13 +70,13 @@ type Joined struct {
 type size struct {
 	volumes, mounts, releases, others int
 	pairs, claims                     int // of pods, and claims at once
-	fioRounds, fioSeconds             int
+	fioRounds                         int
 	settle, idle                      time.Duration
 }
 
 var (
-	full  = size{volumes: 500, mounts: 100, releases: 20, others: 20_000, pairs: 30, claims: 200, fioRounds: 15, fioSeconds: 1, settle: 20 * time.Second, idle: time.Minute}
-	quick = size{volumes: 50, mounts: 10, releases: 5, others: 1_000, pairs: 3, claims: 20, fioRounds: 1, fioSeconds: 1, settle: 3 * time.Second, idle: 5 * time.Second}
+	full  = size{volumes: 500, mounts: 100, releases: 20, others: 20_000, pairs: 30, claims: 200, fioRounds: 30, settle: 20 * time.Second, idle: time.Minute}
+	quick = size{volumes: 50, mounts: 10, releases: 5, others: 1_000, pairs: 3, claims: 20, fioRounds: 3, settle: 3 * time.Second, idle: 5 * time.Second}
 )
 
 // measurement is one group of figures: what it is called and how it is taken.

@@ -30,7 +30,7 @@ func (b *bench) bindClaims(ctx context.Context, condition string) (figures []Fig
 		return nil, err
 	}
 	defer func() { err = joinEnd(err, c) }()
-	var berth, made, bare, written, kernel, limit, rate []float64
+	var berth, made, bare, written, kernel, limit, rate, bareRate []float64
 	for round := range b.Rounds {
 		volumes, bound, sample, err := c.bindBerth(ctx)
 		if err != nil {
@@ -48,14 +48,14 @@ func (b *bench) bindClaims(ctx context.Context, condition string) (figures []Fig
 			return nil, err
 		}
 		berth, made, bare, written, kernel = append(berth, bound), append(made, volumes), append(bare, bareBound), append(written, writes), append(kernel, a.Took.Seconds())
-		limit, rate = append(limit, bareBound+a.Took.Seconds()), append(rate, float64(b.claims)/bound)
+		limit, rate, bareRate = append(limit, bareBound+a.Took.Seconds()), append(rate, float64(b.claims)/bound), append(bareRate, float64(b.claims)/bareBound)
 		b.say("%d claims at once, round %d of %d: Berth %.2f s (%.2f s until the last PV), bare client %.2f s (%.2f s until its last write), the kernel %.2f s",
 			b.claims, round+1, b.Rounds, bound, volumes, bareBound, writes, a.Took.Seconds())
 	}
 	name := fmt.Sprintf("%d claims at once → all Bound", b.claims)
 	return []Figure{
 		compared(name+" (bare + kernel)", condition, berth, limit, claimsRatio),
-		atLeast("  claims bound a second", condition, "/s", rate, nil, claimsRate),
+		atLeast("  claims bound a second", condition, "/s", rate, bareRate, claimsRate),
 		shown("until the last PV is there, the last write", condition, "s", made, written),
 		shown("the bare client alone, until Bound", condition, "s", bare, nil),
 		shown("the kernel alone: subvolumes with a limit", condition, "s", kernel, nil),

@@ -46,14 +46,23 @@ type Figure struct {
 	BareRounds  []float64 `json:"bareRounds,omitempty"`
 }
 
+// ratios are those of the rounds.
+func (f Figure) ratios() (each []float64) {
+	for i := range f.BerthRounds {
+		each = append(each, f.BerthRounds[i]/f.BareRounds[i])
+	}
+	return each
+}
+
+// Quartiles are the two that half of the rounds' ratios lie between.
+func (f Figure) Quartiles() (low, high float64) {
+	return percentile(f.ratios(), 25), percentile(f.ratios(), 75)
+}
+
 // Ratio is Berth's figure over the bare client's, 0 without one.
 func (f Figure) Ratio() float64 {
 	if f.Paired {
-		var each []float64
-		for i := range f.BerthRounds {
-			each = append(each, f.BerthRounds[i]/f.BareRounds[i])
-		}
-		return median(each)
+		return median(f.ratios())
 	}
 	if f.Bare == nil || *f.Bare == 0 {
 		return 0

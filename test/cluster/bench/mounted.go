@@ -56,13 +56,14 @@ func (b *bench) mounted(ctx context.Context, condition string) (figures []Figure
 	if err != nil {
 		return nil, err
 	}
-	b.say("%d carved volumes mounted in %d pods: %.1f MiB resident, after %v %.1f, of which %.1f are its own", b.claims, len(pods),
-		mib(first.ResidentBytes), b.settle, mib(settled.ResidentBytes), mib(settled.AnonBytes))
+	b.say("%d carved volumes mounted in %d pods: %.1f MiB resident, at most %.1f before, after %v %.1f, of which %.1f are its own; at most %.1f charged to its group", b.claims, len(pods),
+		mib(first.ResidentBytes), mib(settled.PeakBytes), b.settle, mib(settled.ResidentBytes), mib(settled.AnonBytes), mib(settled.GroupPeakBytes))
 	values := []float64{mib(settled.ResidentBytes)}
 	return []Figure{
 		below(fmt.Sprintf("resident memory, %d volumes in %d pods", b.claims, len(pods)), condition, "MiB", values, nil, mountedLimit),
-		shown("at once, before it settles", condition, "MiB", []float64{mib(first.ResidentBytes)}, nil),
 		shown("of it its own memory (RssAnon)", condition, "MiB", []float64{mib(settled.AnonBytes)}, nil),
+		shown("the most, while it carved and mounted", condition, "MiB", []float64{mib(settled.PeakBytes)}, nil),
+		shown("the most with its commands and caches (cgroup)", condition, "MiB", []float64{mib(settled.GroupPeakBytes)}, nil),
 	}, nil
 }
 

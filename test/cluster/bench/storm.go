@@ -32,7 +32,7 @@ func (b *bench) storm(ctx context.Context, condition string) (figures []Figure, 
 		return nil, err
 	}
 	defer func() { err = joinEnd(err, c) }()
-	var running, reason, bare, most []float64
+	var running, placed, reason, bare, most []float64
 	for round := range b.Rounds {
 		s, err := c.stormOnce(ctx)
 		if err != nil {
@@ -48,22 +48,24 @@ func (b *bench) storm(ctx context.Context, condition string) (figures []Figure, 
 		if err := c.empty(ctx); err != nil {
 			return nil, err
 		}
-		running, reason, most, bare = append(running, s.running), append(reason, s.reason), append(most, s.most), append(bare, took)
-		b.say("storm, round %d of %d: %d Running after %.2f s (with emptyDir %.2f s), %d Pending with the reason after %.2f s, at most %.1f %% of a node's room promised",
-			round+1, b.Rounds, 2*stormRoom, s.running, took, stormPods-2*stormRoom, s.reason, s.most)
+		running, placed, reason = append(running, s.running), append(placed, s.placed), append(reason, s.reason)
+		most, bare = append(most, s.most), append(bare, took)
+		b.say("storm, round %d of %d: %d on nodes after %.2f s and Running after %.2f s (with emptyDir %.2f s), %d Pending with the reason after %.2f s, at most %.1f %% of a node's room promised",
+			round+1, b.Rounds, 2*stormRoom, s.placed, s.running, took, stormPods-2*stormRoom, s.reason, s.most)
 	}
 	promised := below("  most promised of a node's room", condition, "%", most, nil, 100)
 	promised.Strict = false
 	return []Figure{
 		below(fmt.Sprintf("%d pods, room for %d → %d Running", stormPods, 2*stormRoom, 2*stormRoom), condition, "s", running, bare, stormLimit),
+		shown(fmt.Sprintf("%d have volume and node", 2*stormRoom), condition, "s", placed, nil),
 		below(fmt.Sprintf("  %d Pending, and say why", stormPods-2*stormRoom), condition, "s", reason, nil, stormLimit),
 		promised,
 	}, nil
 }
 
 type stormed struct {
-	running, reason float64 // s
-	most            float64 // % of a node's room
+	placed, running, reason float64 // s
+	most                    float64 // % of a node's room
 }
 
 func (c *carving) stormOnce(ctx context.Context) (s stormed, err error) {
@@ -102,17 +104,21 @@ func (c *carving) stormOnce(ctx context.Context) (s stormed, err error) {
 	if err := c.createPod(ctx, pods...); err != nil {
 		return s, err
 	}
-	explained, failed := c.pods.until(ctx, "pods to say why they wait", func(all map[string]*corev1.Pod) bool {
+	placed, err := c.pods.until(ctx, "pods to have a node", func(all map[string]*corev1.Pod) bool { return count(all, isAssigned) >= 2*stormRoom })
+	if err != nil {
+		return s, err
+	}
+	explained, err := c.pods.until(ctx, "pods to say why they wait", func(all map[string]*corev1.Pod) bool {
 		return count(all, lacksRoom) >= stormPods-2*stormRoom && count(all, isAssigned) >= 2*stormRoom
 	})
-	if failed != nil {
-		return s, failed
+	if err != nil {
+		return s, err
 	}
 	at, err := c.pods.until(ctx, "pods to run", func(all map[string]*corev1.Pod) bool { return count(all, isRunning) >= 2*stormRoom })
 	if err != nil {
 		return s, err
 	}
-	s.running, s.reason = at.Sub(begun).Seconds(), explained.Sub(begun).Seconds()
+	s.placed, s.running, s.reason = placed.Sub(begun).Seconds(), at.Sub(begun).Seconds(), explained.Sub(begun).Seconds()
 	if err := pause(ctx, breath); err != nil { // more would come now, if it could
 		return s, err
 	}

@@ -29,6 +29,7 @@ const clockTick = 10 * time.Millisecond
 type agent struct {
 	log     string
 	process *os.Process
+	group   group         // of memory, of the agent alone
 	ended   chan struct{} // closed when it has
 	err     error         // how it ended, once it has
 }
@@ -41,7 +42,14 @@ func (w *worker) start(args []string) (at time.Time, err error) {
 	if err := os.RemoveAll(w.StateDir()); err != nil {
 		return at, fmt.Errorf("starting the agent: %w", err)
 	}
-	w.agent, at, err = launch(args, w.LogFile())
+	return w.launchAgent(args)
+}
+
+// launchAgent starts the agent in a memory group of its own.
+func (w *worker) launchAgent(args []string) (at time.Time, err error) {
+	if w.agent, at, err = launch(args, w.LogFile()); err == nil {
+		w.agent.group, err = newGroup(w.agent.process.Pid)
+	}
 	return at, err
 }
 
@@ -123,7 +131,7 @@ func (a *agent) end() error {
 	}
 	select {
 	case <-a.ended:
-		return fmt.Errorf("stopping the agent: it had ended: %v; the end of its log:\n%s", a.err, tail(a.log))
+		return errors.Join(fmt.Errorf("stopping the agent: it had ended: %v; the end of its log:\n%s", a.err, tail(a.log)), a.group.remove())
 	default:
 	}
 	_ = a.process.Signal(syscall.SIGTERM) // an error means that it has just ended
@@ -132,9 +140,9 @@ func (a *agent) end() error {
 	case <-time.After(patience):
 		_ = a.process.Kill()
 		<-a.ended
-		return fmt.Errorf("stopping the agent: it did not end within %v", patience)
+		return errors.Join(fmt.Errorf("stopping the agent: it did not end within %v", patience), a.group.remove())
 	}
-	return nil
+	return a.group.remove()
 }
 
 // usage reads what the agent uses.
@@ -155,6 +163,8 @@ func (a *agent) usage() (Resources, error) {
 		switch key {
 		case "VmRSS":
 			r.ResidentBytes = kib << 10
+		case "VmHWM":
+			r.PeakBytes = kib << 10
 		case "RssAnon":
 			r.AnonBytes = kib << 10
 		case "RssFile":
@@ -171,7 +181,8 @@ func (a *agent) usage() (Resources, error) {
 		}
 		r.CPU += time.Duration(ticks) * clockTick
 	}
-	return r, nil
+	r.GroupPeakBytes, err = a.group.peak()
+	return r, err
 }
 
 // tail returns the last lines of a file.

@@ -17,12 +17,12 @@ type Place struct {
 
 // Request asks for one thing: the operation is one of the constants below.
 type Request struct {
-	Op      string
-	Names   []string // of volumes, for Mount, Unmount, Fill and Full
-	Bytes   int64    // of the pool, for Pool
-	Written bool     // that its file has all its blocks on disk before, for Pool
-	Count   int      // of subvolumes, for Carve
-	Args    []string // the command, for Command; of the controller's command line, for Placer; of the agent's command line, for Start and Restart; the URL, for Ready
+	Op       string
+	Names    []string // of volumes, for Mount, Unmount, Fill and Full
+	Bytes    int64    // of the pool, for Pool
+	InMemory bool     // that its file is no disk's, for Pool
+	Count    int      // of subvolumes, for Carve
+	Args     []string // the command, for Command; of the controller's command line, for Placer; of the agent's command line, for Start and Restart; the URL, for Ready
 }
 
 // Operations.
@@ -61,7 +61,11 @@ type Resources struct {
 	ResidentBytes int64 // VmRSS
 	AnonBytes     int64 // RssAnon: memory of its own
 	FileBytes     int64 // RssFile: pages of the program, which the kernel may drop
-	CPU           time.Duration
+	PeakBytes     int64 // VmHWM: the most that ResidentBytes was
+	// GroupPeakBytes is the most that was charged for it, with the commands that it
+	// runs and what the kernel caches for both: what a container's limit is on.
+	GroupPeakBytes int64
+	CPU            time.Duration
 }
 
 // Files that Fill writes into each volume: few and small, because a figure that

@@ -74,8 +74,7 @@ func (w *worker) do(r Request, a *Answer) (err error) {
 		if err := w.end(); err != nil {
 			return err
 		}
-		var at time.Time
-		w.agent, at, err = launch(r.Args, w.LogFile())
+		at, err := w.launchAgent(r.Args)
 		a.Moments = []time.Time{at}
 		return err
 	case Ready:
@@ -85,7 +84,7 @@ func (w *worker) do(r Request, a *Answer) (err error) {
 	case Stop:
 		return w.stop()
 	case Pool:
-		return w.pool(r.Bytes, r.Written)
+		return w.pool(r.Bytes, r.InMemory)
 	case Unpool:
 		return w.unpool()
 	case Carve:

@@ -121,7 +121,8 @@ func notes(o options) []string {
 		fmt.Sprintf("On %s, on a cluster of its own with 1 node; median of %d rounds.", machine(), o.Rounds),
 		"The bare client makes the same objects with 8 workers, or with one where things come one by one.",
 		fmt.Sprintf("The controller manager may make %d requests a second (%d at once) instead of its default of 20.", controllerRate, 2*controllerRate),
-		"Found volumes are bind mounts of directories of the machine's own filesystem; carved ones subvolumes of a btrfs in a sparse file there.",
+		"Found volumes are bind mounts of directories of the machine's own filesystem; carved ones subvolumes of a btrfs in a sparse file there, for fio in memory.",
+		"With WaitForFirstConsumer kube-scheduler looks for a volume only 1 s after it has chosen the node, whoever makes it; a PV made at once shows that floor.",
 		"Pods that start, and the memory of mounted volumes, are measured once, with as many as the figure's name or rounds say.",
 		strings.ToUpper(bench.LoadWords[:1]) + bench.LoadWords[1:] + ".",
 	}
