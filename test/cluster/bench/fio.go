@@ -44,11 +44,11 @@ type fioResult struct {
 }
 
 var fioJobs = []fioJob{
-	{"4k random writes", "/s", []string{"--rw=randwrite", "--bs=4k", "--direct=1", "--ioengine=libaio", "--iodepth=8", "--io_size=64m"},
+	{"4k random writes", "/s", []string{"--rw=randwrite", "--bs=4k", "--direct=1", "--ioengine=libaio", "--iodepth=8", "--io_size=32m"},
 		func(r fioResult) float64 { return r.Write.IOPS }},
-	{"1M sequential writes", "MiB/s", []string{"--rw=write", "--bs=1M", "--direct=1", "--ioengine=libaio", "--iodepth=4", "--io_size=768m"},
+	{"1M sequential writes", "MiB/s", []string{"--rw=write", "--bs=1M", "--direct=1", "--ioengine=libaio", "--iodepth=4", "--io_size=512m"},
 		func(r fioResult) float64 { return r.Write.Bandwidth / (1 << 20) }},
-	{"fsyncs, after 4k each", "/s", []string{"--rw=randwrite", "--bs=4k", "--fsync=1", "--ioengine=psync", "--io_size=12m"},
+	{"fsyncs, after 4k each", "/s", []string{"--rw=randwrite", "--bs=4k", "--fsync=1", "--ioengine=psync", "--io_size=6m"},
 		func(r fioResult) float64 { return 1e9 / r.Sync.Latency.Mean }},
 }
 

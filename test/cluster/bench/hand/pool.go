@@ -17,7 +17,8 @@ func (w *worker) poolHome() string { return w.Work + "/pool-file" }
 
 // pool makes a btrfs in a file and mounts it. The loop device goes with the
 // mount, and does not cache what the file's own filesystem would cache again.
-// The file is sparse. In memory it is in a tmpfs of its own.
+// The file is sparse. In memory it is in a tmpfs of its own, and keeps all of its
+// pages from the beginning: else whoever writes pays for finding them.
 func (w *worker) pool(bytes int64, inMemory bool) error {
 	if w.pooled {
 		return errors.New("making the pool: there is one")
@@ -37,10 +38,16 @@ func (w *worker) pool(bytes int64, inMemory bool) error {
 	if err != nil {
 		return fmt.Errorf("making the pool: %w", err)
 	}
-	for _, args := range [][]string{
-		{"mkfs.btrfs", "-q", "-f", file},
-		{"sh", "-c", `d=$(losetup --find --show --direct-io=on "$0") && mount "$d" "$1"; failed=$?; losetup -d "$d"; exit $failed`, file, w.PoolDir()},
-	} {
+	const mount = `d=$(losetup --find --show --direct-io=on "$0") && mount -o "$2" "$d" "$1"; failed=$?; losetup -d "$d"; exit $failed`
+	commands := [][]string{{"mkfs.btrfs", "-q", "-f", file}, {"sh", "-c", mount, file, w.PoolDir(), "defaults"}}
+	if inMemory {
+		commands = [][]string{
+			{"dd", "if=/dev/zero", "of=" + file, "bs=1M", "count=" + strconv.FormatInt(bytes>>20, 10), "conv=notrunc", "status=none"},
+			{"mkfs.btrfs", "-q", "-f", "--nodiscard", file},
+			{"sh", "-c", mount, file, w.PoolDir(), "nodiscard"},
+		}
+	}
+	for _, args := range commands {
 		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
 			return fmt.Errorf("making the pool: running %q: %w: %s", args, err, out)
 		}
