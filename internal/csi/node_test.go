@@ -39,7 +39,7 @@ type node struct {
 func newNode(t *testing.T, dir string, p pool.Pool) *node {
 	n := &node{T: t, one: newOne(p), dir: dir}
 	s := &csi.Server{Driver: "berth.storage", Node: "node-1", Pools: n.one, Keeper: n.one, Log: slog.New(slog.DiscardHandler)}
-	kubelet := t.TempDir()
+	kubelet := kubeletDir(t)
 	start(t, s, kubelet)
 	c := dial(t, csi.SocketPath(kubelet, "berth.storage"))
 	n.ControllerClient, n.n = spec.NewControllerClient(c), spec.NewNodeClient(c)
@@ -63,8 +63,14 @@ func (n *node) clean() {
 	}
 }
 
+// dial waits for the socket with each call, but not for ever.
 func dial(t *testing.T, socket string) *grpc.ClientConn {
-	c, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.WaitForReady(true)),
+	limited := func(ctx context.Context, method string, req, reply any, c *grpc.ClientConn, call grpc.UnaryInvoker, o ...grpc.CallOption) error {
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		return call(ctx, method, req, reply, c, o...)
+	}
+	c, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.WaitForReady(true)), grpc.WithUnaryInterceptor(limited),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 10 * time.Millisecond, Multiplier: 1, MaxDelay: 10 * time.Millisecond}}))
 	if err != nil {
 		t.Fatal(err)

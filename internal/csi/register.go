@@ -35,18 +35,23 @@ func (s *Server) Serve(ctx context.Context, kubeletDir string) error {
 	// The kubelet asks the driver as soon as it has seen the registration, so
 	// that one comes second and goes first.
 	ready := make(chan struct{})
-	csiDone := make(chan error, 1)
+	csiDone := make(chan struct{})
 	csiCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	go func() { csiDone <- s.listen(csiCtx, endpoint, services, func() { close(ready) }) }()
-	var err error
+	var csiErr, err error
+	go func() {
+		csiErr = s.listen(csiCtx, endpoint, services, func() { close(ready) })
+		close(csiDone)
+	}()
 	select {
 	case <-ready:
 		err = s.listen(ctx, RegistrationPath(kubeletDir, s.Driver), kubelet, func() {})
+	case <-csiDone:
 	case <-ctx.Done():
 	}
 	stop()
-	return errors.Join(err, <-csiDone)
+	<-csiDone
+	return errors.Join(err, csiErr)
 }
 
 // services is a gRPC server of CSI.

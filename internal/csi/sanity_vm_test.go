@@ -20,11 +20,11 @@ import (
 )
 
 // serve serves a node's pool and returns the kubelet's directory.
-func serve(t *testing.T, o *one) (kubeletDir string) {
-	kubeletDir = t.TempDir()
+func serve(t *testing.T, o *one) (kubelet string) {
+	kubelet = kubeletDir(t)
 	s := &csi.Server{Driver: "berth.storage", Version: "test", Node: "node-1", Pools: o, Keeper: o, Log: slog.New(slog.DiscardHandler)}
-	start(t, s, kubeletDir)
-	return kubeletDir
+	start(t, s, kubelet)
+	return kubelet
 }
 
 // sane runs the conformance suite of the CSI project on pools, each with

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -46,7 +47,7 @@ func registered(t *testing.T, kubelet string) registration.RegistrationClient {
 // earlier process left, and after somebody took the sockets or their directories
 // away.
 func TestRootRegister(t *testing.T) {
-	kubelet := t.TempDir()
+	kubelet := kubeletDir(t)
 	if err := os.MkdirAll(filepath.Join(kubelet, "plugins_registry"), 0o750); err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +87,7 @@ func TestRootRegister(t *testing.T) {
 // TestRootSocketOfAnother: the socket that the next process has put in the place
 // is not removed by this one's end.
 func TestRootSocketOfAnother(t *testing.T) {
-	kubelet := t.TempDir()
+	kubelet := kubeletDir(t)
 	s := &csi.Server{Driver: "berth.storage", Node: "node-1", Log: slog.New(slog.DiscardHandler)}
 	stop := start(t, s, kubelet)
 	registered(t, kubelet)
@@ -104,6 +105,26 @@ func TestRootSocketOfAnother(t *testing.T) {
 	for _, path := range []string{csi.SocketPath(kubelet, "berth.storage"), csi.RegistrationPath(kubelet, "berth.storage")} {
 		if _, err := os.Lstat(path); err != nil {
 			t.Errorf("the next one's socket: %v", err)
+		}
+	}
+}
+
+// TestRootSocketTooLong: what the kernel has no room for ends all at once, and
+// says why.
+func TestRootSocketTooLong(t *testing.T) {
+	s := &csi.Server{Driver: "berth.storage", Node: "node-1", Log: slog.New(slog.DiscardHandler)}
+	const longest = 107
+	for what, length := range map[string]int{
+		"the kubelet's socket": longest - len(csi.SocketPath("", "berth.storage")),
+		"both sockets":         longest,
+	} {
+		dir := kubeletDir(t) + "/"
+		long := dir + strings.Repeat("a", length-len(dir))
+		if err := s.Serve(t.Context(), long); err == nil || !strings.Contains(err.Error(), "107 at most") {
+			t.Errorf("serving with too long a path of %s: %v", what, err)
+		}
+		if _, err := os.Lstat(csi.SocketPath(long, "berth.storage")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: CSI's socket is left: %v", what, err)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 )
 
@@ -110,6 +111,9 @@ func listenOnce(ctx context.Context, path string, server *grpc.Server, up func()
 
 // socket makes a socket, in the place of what an earlier process has left.
 func socket(path string) (*net.UnixListener, os.FileInfo, error) {
+	if longest := len(unix.RawSockaddrUnix{}.Path) - 1; len(path) > longest {
+		return nil, nil, fmt.Errorf("the path has %d bytes, and that of a socket has %d at most; give the kubelet a shorter directory", len(path), longest)
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}

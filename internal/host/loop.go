@@ -14,6 +14,9 @@ import (
 // filesystems beneath use, so that direct IO is always possible.
 const loopSector = 4096
 
+// loopTries is how often a free device is asked for while others take it first.
+const loopTries = 100
+
 // AttachLoop puts a block device over the file at path, with direct IO, and
 // returns the device's path. A file that has such a device already keeps it. The
 // file must not be a link.
@@ -31,7 +34,7 @@ func AttachLoop(path string) (device string, err error) {
 		return "", fmt.Errorf("attaching %q: %w", path, err)
 	}
 	defer control.Close()
-	for {
+	for range loopTries {
 		n, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
 		if err != nil {
 			return "", fmt.Errorf("attaching %q: finding a free loop device: %w", path, err)
@@ -46,6 +49,7 @@ func AttachLoop(path string) (device string, err error) {
 		}
 		return device, nil
 	}
+	return "", fmt.Errorf("attaching %q: %s is free, but others hold it, or were faster, %d times: %w", path, device, loopTries, ErrBusy)
 }
 
 func configureLoop(device string, file *os.File) error {

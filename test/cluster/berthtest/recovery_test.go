@@ -40,7 +40,7 @@ func (e *env) controller() (stop func()) {
 	e.Must(err)
 	cmd := exec.Command(filepath.Join(root, "bin", "berth"), "controller", "--kubeconfig", e.C.Kubeconfig(), "--namespace", cluster.BerthNamespace,
 		"--storageclass-names", cluster.FastClass, "--pvc-deletion-delay", deletionDelay.String(), "--stale-pv-discovery-interval", "2s",
-		"--listen-address", "")
+		"--listen-address", "", "--leader-elect=false") // the cluster's own controller, which only places claims, holds the lease
 	cmd.Stdout, cmd.Stderr = out, out
 	e.Must(cmd.Start())
 	running := true

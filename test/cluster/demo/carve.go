@@ -70,7 +70,7 @@ func (s *story) carve(ctx context.Context) error {
 	if err := s.expect(ctx, s.before.less(taken)); err != nil {
 		return err
 	}
-	s.tell("a StatefulSet of %d runs; volumes of %s were carved for it where the scheduler placed it:", writerReplicas, inMebi(asked))
+	s.tell("a StatefulSet of %d runs; volumes of %s were carved where the scheduler placed it:", writerReplicas, inMebi(asked))
 	s.note("%s", strings.Join(lines, "\n"))
 	return nil
 }

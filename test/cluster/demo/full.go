@@ -61,7 +61,7 @@ func (s *story) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.tell("pod filler has a volume of all that %s had left, %d bytes. Of the next two pods, one may\n"+
+	s.tell("pod filler has a volume of all that %s had left, %d bytes. Of the next two pods, one may "+
 		"run anywhere, and one nowhere else:", full, all)
 	s.note("next     %s", placed)
 	s.note("waiting  %s", refused)

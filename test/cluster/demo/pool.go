@@ -105,7 +105,7 @@ func (s *story) pools(ctx context.Context) error {
 	if err != nil {
 		return unmet("storage capacity of each node's pool", err)
 	}
-	s.tell("each node has a pool, too, %s, to carve volumes out of; the scheduler is told its room:", cluster.PoolDir)
+	s.tell("each node has a pool for carving, %s; the scheduler knows its room:", cluster.PoolDir)
 	s.note("%s", s.before)
 	return nil
 }
@@ -131,7 +131,7 @@ func (s *story) giveBack(ctx context.Context) error {
 			return unmet("nothing in "+cluster.PoolDir+" of "+n, left)
 		}
 	}
-	s.tell("everything is deleted; no volume is left in the pools, and their room is what it was, to the byte:")
+	s.tell("everything is deleted; the pools are empty, and their room is what it was, to the byte:")
 	s.note("%s", s.before)
 	return nil
 }

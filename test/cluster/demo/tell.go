@@ -22,8 +22,11 @@ type teller struct {
 	doing string
 }
 
-// indent is the width of the column with the seconds.
-const indent = 10
+// indent is the width of the column with the seconds, width that of the whole.
+const (
+	indent = 10
+	width  = 100
+)
 
 func newTeller(out io.Writer) *teller {
 	t := &teller{out: out}
@@ -93,6 +96,19 @@ func (t *teller) clear() {
 	t.doing = ""
 }
 
+// indented puts each line of text but the first below the seconds' column, and
+// breaks what is too long at its last space.
 func indented(text string) string {
-	return strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", indent))
+	var lines []string
+	for line := range strings.SplitSeq(text, "\n") {
+		for len(line) > width-indent {
+			at := strings.LastIndexByte(line[:width-indent+1], ' ')
+			if at <= 0 {
+				break
+			}
+			lines, line = append(lines, line[:at]), line[at+1:]
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n"+strings.Repeat(" ", indent))
 }

@@ -24,6 +24,20 @@ func TestTell(t *testing.T) {
 	}
 }
 
+func TestTellFits(t *testing.T) {
+	a, b := strings.Repeat("a", 60), strings.Repeat("b", 29)
+	for text, want := range map[string]string{
+		a + " " + b:           a + " " + b,
+		a + " " + b + "b":     a + "\n          " + b + "b",
+		a + a:                 a + a,
+		a + " " + b + " " + b: a + " " + b + "\n          " + b,
+	} {
+		if got := indented(text); got != want {
+			t.Errorf("indented\n%q, want\n%q", got, want)
+		}
+	}
+}
+
 // On a terminal the line that says what goes on makes room for the next one.
 func TestTellOnATerminal(t *testing.T) {
 	var out strings.Builder
