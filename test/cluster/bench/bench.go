@@ -75,7 +75,7 @@ type size struct {
 }
 
 var (
-	full  = size{volumes: 500, mounts: 100, releases: 20, others: 20_000, pairs: 30, claims: 200, fioRounds: 30, settle: 20 * time.Second, idle: time.Minute}
+	full  = size{volumes: 500, mounts: 100, releases: 20, others: 20_000, pairs: 30, claims: 200, fioRounds: 20, settle: 20 * time.Second, idle: time.Minute}
 	quick = size{volumes: 50, mounts: 10, releases: 5, others: 1_000, pairs: 3, claims: 20, fioRounds: 3, settle: 3 * time.Second, idle: 5 * time.Second}
 )
 
