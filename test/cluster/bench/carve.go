@@ -49,7 +49,7 @@ func (b *bench) carveFrom(ctx context.Context, pool hand.Request, members ...Mem
 	c = &carving{bench: b, members: members}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, c.end(context.WithoutCancel(ctx)))
+			err = errors.Join(err, c.end(ctx))
 		}
 	}()
 	if err := b.makeCarvedClasses(ctx); err != nil {
@@ -151,7 +151,7 @@ func (b *bench) join(ctx context.Context) (m Member, leave func(context.Context)
 }
 
 // joinEnd is the deferred end of a measurement that had err.
-func joinEnd(err error, c *carving) error { return joinErr(err, c.end(context.Background())) }
+func joinEnd(ctx context.Context, err error, c *carving) error { return joinErr(err, c.end(ctx)) }
 
 func joinErr(err, end error) error {
 	if end == nil {
@@ -160,11 +160,14 @@ func joinErr(err, end error) error {
 	return errors.Join(err, end)
 }
 
-// end takes everything away again.
+// end takes everything away again. After an interruption it leaves the API's
+// objects, which go with the cluster.
 func (c *carving) end(ctx context.Context) error {
 	var err error
 	if c.pods != nil && c.claims != nil && c.pvs != nil {
-		err = c.empty(ctx)
+		if ctx.Err() == nil {
+			err = c.empty(ctx)
+		}
 		c.pods.close()
 		c.claims.close()
 		c.pvs.close()
@@ -174,6 +177,9 @@ func (c *carving) end(ctx context.Context) error {
 			_, failed := m.Hand.Do(hand.Request{Op: op})
 			err = errors.Join(err, failed)
 		}
+	}
+	if ctx.Err() != nil {
+		return err
 	}
 	return errors.Join(err, c.clearPVs(ctx, c.Node))
 }

@@ -29,7 +29,7 @@ func (b *bench) bindClaims(ctx context.Context, condition string) (figures []Fig
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = joinEnd(err, c) }()
+	defer func() { err = joinEnd(ctx, err, c) }()
 	var berth, made, bare, written, kernel, limit, rate, bareRate []float64
 	for round := range b.Rounds {
 		volumes, bound, sample, err := c.bindBerth(ctx)

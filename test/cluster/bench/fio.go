@@ -20,7 +20,7 @@ const fioBytes = 256 << 20
 
 // fioPool is the size of the pool, which is in memory: a disk's moods would hide
 // what a volume costs, and a slow disk the most of it.
-const fioPool = 2 << 30
+const fioPool = 4 << 30
 
 // fioJob is one way to write, with as much in each round. Speed is read from what
 // fio tells of it.
@@ -61,7 +61,7 @@ func (b *bench) fio(ctx context.Context, condition string) (figures []Figure, er
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = joinEnd(err, c) }()
+	defer func() { err = joinEnd(ctx, err, c) }()
 	if err := c.createClaims(ctx, claimOf("fio", CarvedNow, 4*fioBytes)); err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ func (b *bench) mounted(ctx context.Context, condition string) (figures []Figure
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = joinEnd(err, c) }()
+	defer func() { err = joinEnd(ctx, err, c) }()
 	var claims []*corev1.PersistentVolumeClaim
 	var pods []*corev1.Pod
 	var names []string

@@ -40,7 +40,7 @@ func (b *bench) startPods(ctx context.Context, condition string) (figures []Figu
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = joinEnd(err, c) }()
+	defer func() { err = joinEnd(ctx, err, c) }()
 	took := map[string]timings{}
 	for i := range b.pairs + 1 { // the first one warms up
 		for _, class := range []string{"", BareLater, CarvedLater, CarvedNow} {

@@ -31,7 +31,7 @@ func (b *bench) storm(ctx context.Context, condition string) (figures []Figure, 
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = joinEnd(err, c) }()
+	defer func() { err = joinEnd(ctx, err, c) }()
 	var running, placed, reason, bare, most []float64
 	for round := range b.Rounds {
 		s, err := c.stormOnce(ctx)
