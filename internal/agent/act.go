@@ -330,7 +330,7 @@ func (a *Agent) wipeNow(ctx context.Context, id volume.ID, s *situation, r volum
 	case methodJob:
 		message = "wiped, as its Job says"
 	}
-	a.log.Info(message, "pv", r.PV.Name, "volume", r.ID, "disk", r.Identity, "method", result.Method,
+	a.log.Info(message, "pv", r.PV.Name, "volume", r.ID, logged(r), "method", result.Method,
 		"entries", result.Entries, "bytes", result.Bytes, "seconds", time.Since(started).Seconds())
 	r.State, r.Offset, r.OffsetOf = volume.Wiped, 0, ""
 	if r.Carved != nil {

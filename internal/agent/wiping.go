@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -97,7 +98,7 @@ func (a *Agent) tellProgress(ctx context.Context, r volume.Record, p *wipe.Progr
 		if stand.Phase == "" {
 			continue
 		}
-		a.log.Info("wiping", "pv", r.PV.Name, "volume", r.ID, "disk", r.Identity, "phase", stand.Phase, "bytes", stand.Done,
+		a.log.Info("wiping", "pv", r.PV.Name, "volume", r.ID, logged(r), "phase", stand.Phase, "bytes", stand.Done,
 			"total", stand.Total, "entries", stand.Entries, "rate", int64(stand.Rate(now)), "left", stand.Left(now))
 		about := aboutWiped(r)
 		if about == nil {
@@ -105,6 +106,15 @@ func (a *Agent) tellProgress(ctx context.Context, r volume.Record, p *wipe.Progr
 		}
 		a.queueEvent(about, api.ReasonWipeProgress, fmt.Sprintf("wiping volume %s: %s", r.ID, stand.Text(now)))
 	}
+}
+
+// logged says in the log what a volume lies on: its disk or, of a carved one, whose
+// identity says only its name again, the pool.
+func logged(r volume.Record) slog.Attr {
+	if r.Carved != nil {
+		return slog.String("pool", r.Carved.Pool)
+	}
+	return slog.String("disk", string(r.Identity))
 }
 
 // hangPatience is how long a wipe may come no further before its disk is said to
@@ -144,7 +154,7 @@ func (a *Agent) stopped(ctx context.Context, s *situation, r *volume.Record) (st
 			return halt, err
 		}
 	}
-	a.log.Info("wipe stopped", "pv", r.PV.Name, "volume", r.ID, "disk", r.Identity, "why", errStopped)
+	a.log.Info("wipe stopped", "pv", r.PV.Name, "volume", r.ID, logged(*r), "why", errStopped)
 	a.queueEvent(aboutPV(r.PV), api.ReasonWipeStopped, fmt.Sprintf(
 		"the wipe was stopped, as %v; a part of the data may be gone; with the policy Delete again it begins anew", errStopped))
 	return goOn, nil

@@ -146,3 +146,16 @@ func TestWipeStopped(t *testing.T) {
 		})
 	}
 }
+
+// TestLogged: who reads the log finds a carved volume's pool, and not its name
+// once more for a disk.
+func TestLogged(t *testing.T) {
+	for want, r := range map[string]volume.Record{
+		"disk=fs:a": {Identity: "fs:a"},
+		"pool=tank": {Identity: volume.CarvedIdentity("pvc-a"), Carved: &volume.Carved{Pool: "tank"}},
+	} {
+		if got := logged(r).String(); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}

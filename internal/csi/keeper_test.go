@@ -64,7 +64,13 @@ func (o *one) Delete(ctx context.Context, _ string, id pool.ID) error {
 	if o.isHeld(id) {
 		return fmt.Errorf("%w: a PersistentVolume speaks for it", csi.ErrHeld)
 	}
-	return o.Remove(ctx, id)
+	if err := o.Remove(ctx, id); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.fs, id) // the suite makes another one of that name, without a filesystem
+	return nil
 }
 
 func (o *one) Grow(ctx context.Context, _ string, id pool.ID, bytes int64) (pool.Volume, error) {

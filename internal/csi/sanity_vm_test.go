@@ -37,8 +37,9 @@ func sane(t *testing.T, pools map[string]pool.Pool) {
 			c := sanity.NewTestConfig()
 			c.Address = address
 			c.TargetPath, c.StagingPath = filepath.Join(tmp, "target"), filepath.Join(tmp, "staging")
-			c.TestVolumeSize, c.TestVolumeExpandSize = 64<<20, 128<<20
+			c.TestVolumeSize, c.TestVolumeExpandSize = 16<<20, 32<<20
 			c.TestVolumeAccessType = access
+			c.IdempotentCount = 2 // ten where nothing is emulated, TestRootSanity
 			ginkgo.Describe(name+" "+access, func() { sanity.GinkgoTest(&c) })
 		}
 	}
@@ -79,5 +80,8 @@ func TestVMSanity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// As in a container, which no udev daemon answers. It would look at each new device.
+	run(t, "udevadm", "control", "--stop-exec-queue")
+	t.Cleanup(func() { run(t, "udevadm", "control", "--start-exec-queue") })
 	sane(t, map[string]pool.Pool{"xfs": quota, "lvm": logical})
 }

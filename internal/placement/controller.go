@@ -41,7 +41,8 @@ const (
 
 // patience is how long the watch may take to show a choice that was written. One
 // that a claim has lost again may never be shown, where the watch has begun anew
-// in between.
+// in between. Agents have as long to say which of their pools serve a class: one
+// that is as new as its first claim lacks their word for some milliseconds.
 const patience = 5 * time.Second
 
 // errLate: the claim is not any more as it was judged, and the watch has yet to
@@ -69,6 +70,8 @@ type Controller struct {
 	chosen map[string]promise
 	// waiting are the claims that no node has room for, by key.
 	waiting map[string]waiting
+	// last are the nodes that were chosen last, by namespace.
+	last map[string]lastChoice
 }
 
 // promise is the node that was chosen for a claim of a UID.
@@ -78,10 +81,17 @@ type promise struct {
 	written   time.Time // when it was; zero before
 }
 
+// lastChoice is the node that was chosen at that time.
+type lastChoice struct {
+	node string
+	at   time.Time
+}
+
 // waiting is a claim of a UID that waits for room.
 type waiting struct {
-	uid  string
-	told bool
+	uid   string
+	since time.Time
+	told  bool
 }
 
 // New returns a controller, whose metrics are registered with reg, and what it
@@ -98,7 +108,7 @@ func New(o Options, config *rest.Config, reg prometheus.Registerer) (*Controller
 
 func newController(o Options, k cluster, reg prometheus.Registerer) *Controller {
 	c := &Controller{
-		o: o, log: o.Log, cluster: k, chosen: map[string]promise{}, waiting: map[string]waiting{},
+		o: o, log: o.Log, cluster: k, chosen: map[string]promise{}, waiting: map[string]waiting{}, last: map[string]lastChoice{},
 		queue: workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[string](firstRetry, lastRetry)),
 	}
 	c.claims = newMirror(viewClaim, c.claimChanged)

@@ -289,6 +289,54 @@ func TestWaiting(t *testing.T) {
 	})
 }
 
+// A class that is as new as its claim has no room yet that an agent tells of: that
+// is no reason to alarm anybody, unless it stays so.
+func TestNewClass(t *testing.T) {
+	within(t, func(t *testing.T, s *server) {
+		s.addNode("n1", true)
+		defer s.lead()()
+		s.put(claimObject("a", ofClass("now")))
+		s.put(claimObject("b", ofClass("now-other")))
+		time.Sleep(patience / 2)
+		s.ok(s.c.rooms.Add(roomObject("now", "n1", gi, gi)))
+		synctest.Wait()
+		s.has("a n1/n1", "b /")
+		if told := s.told(); len(told) != 0 {
+			t.Errorf("told %q at once", told)
+		}
+		time.Sleep(10 * patience)
+		synctest.Wait()
+		if told := s.told(); len(told) != 1 || !strings.Contains(told[0], "b NoRoom: no node that pods can start on has a pool for class now-other") {
+			t.Errorf("told %q", told)
+		}
+	})
+}
+
+// Claims of a namespace that come one after the other may be for one pod, which
+// needs them on one node.
+func TestTogether(t *testing.T) {
+	within(t, func(t *testing.T, s *server) {
+		s.addNode("n1", true)
+		s.addNode("n2", true)
+		s.ok(s.c.rooms.Add(roomObject("now", "n1", 16*gi, 16*gi)))
+		s.ok(s.c.rooms.Add(roomObject("now", "n2", 16*gi, 16*gi)))
+		defer s.lead()()
+		s.put(claimObject("a", ofClass("now")))
+		time.Sleep(together - time.Second)
+		s.put(claimObject("b", ofClass("now")))
+		synctest.Wait()
+		s.has("a n1/n1", "b n1/n1")
+		time.Sleep(together)
+		s.put(claimObject("later", ofClass("now")))
+		synctest.Wait()
+		s.has("a n1/n1", "b n1/n1", "later n2/n2")
+		if s.c.mu.Lock(); len(s.c.last) != 1 {
+			t.Errorf("remembers %v", s.c.last)
+		}
+		s.c.mu.Unlock()
+	})
+}
+
 func TestSynced(t *testing.T) {
 	s := newServer(t)
 	defer s.c.queue.ShutDown()

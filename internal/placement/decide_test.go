@@ -146,6 +146,7 @@ func TestBestNode(t *testing.T) {
 		asks   int64
 		rooms  []room
 		placed map[string][]claim
+		beside string
 		want   string
 		why    string // part of it
 	}{
@@ -154,6 +155,11 @@ func TestBestNode(t *testing.T) {
 		{name: "the largest volume goes first", class: "now", asks: 1, rooms: []room{{"now", "n1", 90, 5}, {"now", "n2", 9, 9}}, want: "n2"},
 		{name: "then what is free", class: "now", asks: 1, rooms: []room{{"now", "n1", 8, 5}, {"now", "n2", 9, 5}}, want: "n2"},
 		{name: "then the name", class: "now", asks: 1, rooms: []room{{"now", "n3", 5, 5}, {"now", "n2", 5, 5}, {"now", "n1", 5, 5}}, want: "n1"},
+		{name: "beside another", class: "now", asks: 1, rooms: []room{{"now", "n1", 16, 16}, {"now", "n2", 14, 14}}, beside: "n2", want: "n2"},
+		{name: "beside another, with much less", class: "now", asks: 1, rooms: []room{{"now", "n1", 16, 16}, {"now", "n2", 13, 13}}, beside: "n2", want: "n1"},
+		{name: "beside another, with too little", class: "now", asks: 16, rooms: []room{{"now", "n1", 16, 16}, {"now", "n2", 15, 15}}, beside: "n2", want: "n1"},
+		{name: "beside another, where no pod can start", class: "now", asks: 1, rooms: []room{{"now", "n1", 5, 5}, {"now", "down", 5, 5}}, beside: "down", want: "n1"},
+		{name: "beside another that has most", class: "now", asks: 1, rooms: []room{{"now", "n1", 5, 5}, {"now", "n2", 9, 9}}, beside: "n2", want: "n2"},
 		{name: "another class's room", class: "now", asks: 1, rooms: []room{{"same", "n1", 5, 5}}, why: "no node that pods can start on has a pool for class now"},
 		{name: "nodes that are down or gone", class: "now", asks: 1, rooms: []room{{"now", "down", 5, 5}, {"now", "gone", 5, 5}}, why: "no node that pods"},
 		{name: "a zone", class: "zoned", asks: 1, rooms: []room{{"zoned", "n1", 9, 9}, {"zoned", "n2", 5, 5}, {"zoned", "n3", 9, 9}}, want: "n2"},
@@ -170,13 +176,13 @@ func TestBestNode(t *testing.T) {
 			placed: map[string][]claim{"n1": {{class: "now", bytes: 50}}}, why: "at most 0 "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := world{nodes: nodes, classes: classes, rooms: map[string]room{}, placed: c.placed}
+			w := world{nodes: nodes, classes: classes, rooms: map[string]room{}, placed: c.placed, beside: c.beside}
 			for i, r := range c.rooms {
 				w.rooms[fmt.Sprint(i)] = r
 			}
 			me := claim{class: c.class, bytes: c.asks}
 			me.UID = "me"
-			got, why := w.bestNode(me)
+			got, why, _ := w.bestNode(me)
 			if got != c.want || (why == "") != (c.why == "") || !strings.Contains(why, c.why) {
 				t.Errorf("%q, %q; want %q, %q", got, why, c.want, c.why)
 			}

@@ -244,6 +244,13 @@ func (s *server) Event(_ context.Context, e *corev1.Event) error {
 	return nil
 }
 
+// told are the events so far.
+func (s *server) told() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.events)
+}
+
 // has checks where the claims are: name, choice and label.
 func (s *server) has(want ...string) {
 	s.t.Helper()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -106,7 +107,8 @@ func (c *Controller) settle(cl claim, err error) (written bool) {
 // promise chooses a node for a claim and counts the claim there from now on, so
 // that the same room is not promised twice. Without one the claim waits for the
 // room that why tells of, of which it was told before or not, or, where that is
-// "", for the watch to show a choice that was written.
+// "", for the watch to show a choice that was written, or an agent's word of a
+// class that is new.
 func (c *Controller) promise(cl claim) (node, why string, told bool) {
 	c.mu.Lock() // what changes after this finds the claim waiting
 	defer c.mu.Unlock()
@@ -132,13 +134,27 @@ func (c *Controller) promise(cl claim) (node, why string, told bool) {
 			w.placed[at] = append(w.placed[at], other)
 		}
 	}
-	if node, why = w.bestNode(cl); node != "" {
+	if last, ok := c.last[cl.Namespace]; ok && time.Since(last.at) < together {
+		w.beside = last.node
+	}
+	node, why, known := w.bestNode(cl)
+	if node != "" {
+		maps.DeleteFunc(c.last, func(_ string, l lastChoice) bool { return time.Since(l.at) >= together })
+		c.last[cl.Namespace] = lastChoice{node: node, at: time.Now()}
 		c.chosen[cl.key()] = promise{uid: cl.UID, node: node}
 		delete(c.waiting, cl.key())
 		return node, "", false
 	}
-	told = c.waiting[cl.key()].told
-	c.waiting[cl.key()] = waiting{uid: cl.UID, told: true}
+	wait, ok := c.waiting[cl.key()]
+	if !ok {
+		wait = waiting{uid: cl.UID, since: time.Now()}
+	}
+	if told = wait.told; !told && !known && time.Since(wait.since) < patience {
+		c.waiting[cl.key()] = wait
+		return "", "", false
+	}
+	wait.told = true
+	c.waiting[cl.key()] = wait
 	return "", why, told
 }
 

@@ -29,6 +29,11 @@ var steps = []step{
 }
 
 func main() {
+	// As test/tiers has it, or all would be compiled a second time.
+	if err := os.Setenv("CGO_ENABLED", "0"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	failed := 0

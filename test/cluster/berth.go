@@ -69,7 +69,7 @@ func Debian(ctx context.Context, packages []string) (string, error) {
 // cluster's directory.
 func buildBerth(ctx context.Context, root, dir string) (state.Image, error) {
 	program := filepath.Join(root, "bin", "berth")
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w", "-o", program, "./cmd/berth")
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-ldflags", "-s -w", "-o", program, "./cmd/berth")
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -178,7 +178,7 @@ func (p *preparation) ownPrograms(ctx context.Context, bin string) error {
 		packages = append(packages, "./cmd/cluster")
 	}
 	cmd := exec.CommandContext(ctx, "go", append([]string{
-		"build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w", "-o", bin + "/",
+		"build", "-buildvcs=false", "-ldflags", "-s -w", "-o", bin + "/",
 	}, packages...)...)
 	cmd.Dir = filepath.Join(p.root, "test", "cluster")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")

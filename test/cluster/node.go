@@ -22,6 +22,9 @@ const (
 	PoolsDir  = node.PoolsDir
 )
 
+// NodeLease is how long the Lease of a node counts once it is not renewed.
+const NodeLease = node.Lease
+
 // Node is a node of a cluster, by name; it need not exist.
 type Node struct {
 	Name string

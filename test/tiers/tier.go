@@ -41,7 +41,7 @@ var tiers = []tier{
 	{name: "script", tag: "script", flags: []string{"-count=1", "-timeout=10m"}},
 	{name: "root", tag: "root", flags: []string{"-count=1", "-p=1", "-timeout=10m"}, ownMounts: true,
 		before: []string{"run", "-C", "test/cluster", "./cmd/cluster", "packages"}},
-	{name: "vm", tag: "vm", flags: []string{"-count=1", "-p=1", "-timeout=2h"}, slow: true,
+	{name: "vm", tag: "vm", flags: []string{"-count=1", "-p=2", "-timeout=2h"}, slow: true,
 		before: []string{"run", "-C", "test/cluster", "./cmd/cluster", "packages", "--vm"},
 		exec:   "go run github.com/berth-storage/berth/test/vm/cmd/vmexec"},
 	{name: "cluster", tag: "cluster", flags: []string{"-count=1", "-p=1", "-timeout=30m"}, slow: true},

@@ -48,7 +48,7 @@ func TestCommand(t *testing.T) {
 		{"script", "test/cluster", ""},
 		{"root", ".", "test -C . -json -count=1 -p=1 -timeout=10m -tags=root -run=^(TestA|TestB|TestC)$ ./a ./a/b"},
 		{"root", "test/cluster", "test -C test/cluster -json -count=1 -p=1 -timeout=10m -tags=root -run=^(TestLink)$ ./r"},
-		{"vm", ".", "test -C . -json -count=1 -p=1 -timeout=2h -exec=go run github.com/berth-storage/berth/test/vm/cmd/vmexec -tags=vm -run=^(TestDisk)$ ./a"},
+		{"vm", ".", "test -C . -json -count=1 -p=2 -timeout=2h -exec=go run github.com/berth-storage/berth/test/vm/cmd/vmexec -tags=vm -run=^(TestDisk)$ ./a"},
 		{"cluster", ".", ""},
 		{"cluster", "test/cluster", "test -C test/cluster -json -count=1 -p=1 -timeout=30m -tags=cluster -run=^(TestReal)$ ./."},
 	} {

@@ -291,8 +291,8 @@ trap 'exit 0' TERM; while :; do sleep 0.2; done`,
 	e.Event(begun, "PersistentVolume", free.Name, api.ReasonNodeAlive, n.Name)
 	lease, err := e.C.Client().CoordinationV1().Leases(corev1.NamespaceNodeLease).Get(e.Ctx, n.Name, metav1.GetOptions{})
 	t.Logf("the kubelet's Lease %.1f s after: %v, %v", time.Since(begun).Seconds(), lease.Spec.RenewTime, err)
-	select { // two delays, and as long as a Lease lives: by then every clock has run out
-	case <-time.After(2*deletionDelay + 40*time.Second):
+	select { // two delays, and twice as long as a Lease counts: by then every clock has run out
+	case <-time.After(2*deletionDelay + 2*cluster.NodeLease):
 	case <-e.Ctx.Done():
 		t.Fatal(e.Ctx.Err())
 	}

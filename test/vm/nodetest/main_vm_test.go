@@ -71,7 +71,7 @@ func prepare(dir, control string) error {
 		return err
 	}
 	for _, pkg := range []string{"./cmd/berth", "./test/vm/nodetest/tenant"} {
-		if err := program("../../..", "go", "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o", dir+"/", pkg); err != nil {
+		if err := program("../../..", "go", "build", "-buildvcs=false", "-ldflags=-s -w", "-o", dir+"/", pkg); err != nil {
 			return err
 		}
 	}

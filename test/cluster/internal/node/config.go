@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // environment of the node's components: its own programs first, so that a
@@ -42,7 +43,7 @@ type Settings struct {
 func WriteConfig(dir string, s Settings) error {
 	files := map[string]string{
 		"containerd.toml":       fmt.Sprintf(containerdConfig, s.Snapshotter, s.PauseImage),
-		"kubelet.yaml":          fmt.Sprintf(kubeletConfig, s.Cgroup),
+		"kubelet.yaml":          fmt.Sprintf(kubeletConfig, s.Cgroup, int(Lease.Seconds())),
 		"kube-proxy.yaml":       kubeProxyConfig,
 		"net.d/10-ptp.conflist": fmt.Sprintf(cniConfig, s.PodRange),
 		"ca.crt":                string(s.CA),
@@ -86,9 +87,14 @@ state = "/run/containerd"
     sandbox = "%s"
 `
 
+// Lease is how long a word of the kubelet's counts. It renews its Lease four
+// times as often.
+const Lease = 8 * time.Second
+
 // The kubelet reports more often than a stock one (10 s), so that tests see
 // the loss and the return of a node within seconds. Images are never removed:
-// there is no registry to get them from again.
+// there is no registry to get them from again. A container that has ended runs
+// again after a second, and not after ten, twenty and so on.
 const kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 authentication:
@@ -99,12 +105,13 @@ authorization: {mode: Webhook}
 cgroupDriver: cgroupfs
 cgroupRoot: /%s
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
+crashLoopBackOff: {maxContainerRestartPeriod: 1s}
 evictionHard: {memory.available: 50Mi, nodefs.available: "1%%", nodefs.inodesFree: "1%%", imagefs.available: "1%%"}
 failCgroupV1: false
 failSwapOn: false
 imageGCHighThresholdPercent: 100
 imageMaximumGCAge: 0s
-nodeLeaseDurationSeconds: 8
+nodeLeaseDurationSeconds: %d
 nodeStatusUpdateFrequency: 2s
 oomScoreAdj: 0
 resolvConf: ""
