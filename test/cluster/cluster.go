@@ -51,6 +51,9 @@ type Options struct {
 	// StockControllers leaves the controller manager its own limit of 20
 	// requests a second, which is raised otherwise.
 	StockControllers bool
+	// ControllerRate is how many requests a second the controller manager may
+	// make, and twice as many at once; 100 if zero.
+	ControllerRate int
 	// Out is told what goes on; nobody if nil. If it is a terminal, the
 	// progress is one line that changes.
 	Out io.Writer

@@ -41,7 +41,7 @@ func (s *start) record(disks []state.Disk) error {
 	if st.Enabled, err = cgroup.ToEnable(hs); err != nil {
 		return err
 	}
-	st.StockControllers = s.StockControllers
+	st.StockControllers, st.ControllerRate = s.StockControllers, s.ControllerRate
 	if st.Kubernetes, err = part.KubernetesVersion(s.root); err != nil {
 		return err
 	}

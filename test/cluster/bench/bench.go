@@ -48,19 +48,35 @@ type Target struct {
 	Agent []string
 	// ReadyURL is where the agent says, to somebody in the node, whether it is ready.
 	ReadyURL string
+	// Carver is the agent's command line up to the state directory, and with it,
+	// where it carves volumes out of a pool at the hand's PoolDir; Placer the
+	// controller's. Both run in the node.
+	Carver, Placer []string
+	// Join adds another node to the cluster, for as long as leave is not called.
+	Join func(ctx context.Context) (n Joined, leave func(context.Context) error, err error)
 	// Spin is a command that keeps one core busy and never ends, for the load.
 	Spin []string
+}
+
+// Joined is another node, as Target describes the first.
+type Joined struct {
+	Node string
+	Hand *exec.Cmd
+	hand.Place
+	Carver []string
 }
 
 // Size of the measurements, as the issue that asks for the figures has them.
 type size struct {
 	volumes, mounts, releases, others int
+	pairs, claims                     int // of pods, and claims at once
+	fioRounds                         int
 	settle, idle                      time.Duration
 }
 
 var (
-	full  = size{volumes: 500, mounts: 100, releases: 20, others: 20_000, settle: 20 * time.Second, idle: time.Minute}
-	quick = size{volumes: 50, mounts: 10, releases: 5, others: 1_000, settle: 3 * time.Second, idle: 5 * time.Second}
+	full  = size{volumes: 500, mounts: 100, releases: 20, others: 20_000, pairs: 30, claims: 200, fioRounds: 20, settle: 20 * time.Second, idle: time.Minute}
+	quick = size{volumes: 50, mounts: 10, releases: 5, others: 1_000, pairs: 3, claims: 20, fioRounds: 3, settle: 3 * time.Second, idle: 5 * time.Second}
 )
 
 // measurement is one group of figures: what it is called and how it is taken.
@@ -71,11 +87,19 @@ type measurement struct {
 	take   func(b *bench, ctx context.Context, condition string) ([]Figure, error)
 }
 
+// Fio is the name of the figures that need that program.
+const Fio = "fio"
+
 var measurements = []measurement{
 	{"publish", true, (*bench).publish},
 	{"mount", true, (*bench).mount},
 	{"release", true, (*bench).release},
 	{"adopt", false, (*bench).adopt},
+	{"pods", false, (*bench).startPods},
+	{"claims", false, (*bench).bindClaims},
+	{"mounted", false, (*bench).mounted},
+	{Fio, false, (*bench).fio},
+	{"storm", false, (*bench).storm},
 	{"memory", false, (*bench).memory}, // last: it leaves many objects
 }
 

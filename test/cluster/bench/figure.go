@@ -28,10 +28,17 @@ type Figure struct {
 	Berth float64 `json:"berth"`
 	// Bare is the bare client's, nil where there is nothing to compare.
 	Bare *float64 `json:"bare,omitempty"`
-	// Limit is on the ratio with OnRatio set, else on Berth's own figure;
+	// Limit is on the ratio with OnRatio set, on the difference with OnAdded, else on Berth's own figure;
 	// nil where there is none.
 	Limit   *float64 `json:"limit,omitempty"`
 	OnRatio bool     `json:"limitIsOnRatio,omitempty"`
+	// OnAdded means that the limit is on what Berth's figure has over the bare
+	// one, AtLeast that it is the least that is wanted.
+	OnAdded bool `json:"limitIsOnAdded,omitempty"`
+	AtLeast bool `json:"limitIsLeast,omitempty"`
+	// Paired means that the ratio is the median of the rounds' ratios, where a
+	// machine's mood lasts longer than a round.
+	Paired bool `json:"ratioOfRounds,omitempty"`
 	// Strict means that the figure must be under the limit, not at it.
 	Strict bool `json:"limitIsStrict,omitempty"`
 	// Rounds are the values behind the medians.
@@ -39,8 +46,24 @@ type Figure struct {
 	BareRounds  []float64 `json:"bareRounds,omitempty"`
 }
 
+// ratios are those of the rounds.
+func (f Figure) ratios() (each []float64) {
+	for i := range f.BerthRounds {
+		each = append(each, f.BerthRounds[i]/f.BareRounds[i])
+	}
+	return each
+}
+
+// Quartiles are the two that half of the rounds' ratios lie between.
+func (f Figure) Quartiles() (low, high float64) {
+	return percentile(f.ratios(), 25), percentile(f.ratios(), 75)
+}
+
 // Ratio is Berth's figure over the bare client's, 0 without one.
 func (f Figure) Ratio() float64 {
+	if f.Paired {
+		return median(f.ratios())
+	}
 	if f.Bare == nil || *f.Bare == 0 {
 		return 0
 	}
@@ -50,8 +73,14 @@ func (f Figure) Ratio() float64 {
 // Met reports whether the limit is met; there is none to miss without one.
 func (f Figure) Met() bool {
 	value := f.Berth
-	if f.OnRatio {
+	switch {
+	case f.OnRatio:
 		value = f.Ratio()
+	case f.OnAdded && f.Bare != nil:
+		value -= *f.Bare
+	}
+	if f.AtLeast {
+		return f.Limit == nil || value >= *f.Limit
 	}
 	return f.Limit == nil || value < *f.Limit || value == *f.Limit && !f.Strict
 }
@@ -104,7 +133,12 @@ func Table(w io.Writer, figures []Figure) {
 		}
 		if f.Limit != nil {
 			sign, unit := "≤ ", f.Unit
-			if f.Strict {
+			switch {
+			case f.AtLeast:
+				sign = "≥ "
+			case f.OnAdded:
+				sign = "< +"
+			case f.Strict:
 				sign = "< "
 			}
 			if f.OnRatio {
@@ -147,6 +181,27 @@ func below(name, condition, unit string, berth []float64, bare []float64, limit 
 		m := median(bare)
 		f.Bare, f.BareRounds = &m, bare
 	}
+	return f
+}
+
+// added is a figure that must have less than a limit over the bare one.
+func added(name, condition, unit string, berth, bare []float64, limit float64) Figure {
+	f := below(name, condition, unit, berth, bare, limit)
+	f.OnAdded = true
+	return f
+}
+
+// shown is a figure without a limit, which tells where another comes from.
+func shown(name, condition, unit string, berth, bare []float64) Figure {
+	f := below("  "+name, condition, unit, berth, bare, 0)
+	f.Limit, f.Strict = nil, false
+	return f
+}
+
+// atLeast is a figure that must not be under a limit.
+func atLeast(name, condition, unit string, berth, bare []float64, limit float64) Figure {
+	f := below(name, condition, unit, berth, bare, limit)
+	f.Strict, f.AtLeast = false, true
 	return f
 }
 

@@ -1,6 +1,7 @@
 package hand
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -24,9 +25,11 @@ const readyPatience = 2 * time.Minute
 // on every architecture that Go runs on.
 const clockTick = 10 * time.Millisecond
 
-// agent is a running agent.
+// agent is a running agent, or the controller.
 type agent struct {
+	log     string
 	process *os.Process
+	group   group         // of memory, of the agent alone
 	ended   chan struct{} // closed when it has
 	err     error         // how it ended, once it has
 }
@@ -39,20 +42,28 @@ func (w *worker) start(args []string) (at time.Time, err error) {
 	if err := os.RemoveAll(w.StateDir()); err != nil {
 		return at, fmt.Errorf("starting the agent: %w", err)
 	}
-	return w.launch(args)
+	return w.launchAgent(args)
+}
+
+// launchAgent starts the agent in a memory group of its own.
+func (w *worker) launchAgent(args []string) (at time.Time, err error) {
+	if w.agent, at, err = launch(args, w.LogFile()); err == nil {
+		w.agent.group, err = newGroup(w.agent.process.Pid)
+	}
+	return at, err
 }
 
 // launch starts the agent on the state that is there. It dies with the hand.
-func (w *worker) launch(args []string) (at time.Time, err error) {
-	log, err := os.Create(w.LogFile())
+func launch(args []string, logFile string) (a *agent, at time.Time, err error) {
+	log, err := os.Create(logFile)
 	if err != nil {
-		return at, fmt.Errorf("starting the agent: %w", err)
+		return nil, at, fmt.Errorf("starting the agent: %w", err)
 	}
 	defer log.Close()
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	a := &agent{ended: make(chan struct{})}
+	a = &agent{log: logFile, ended: make(chan struct{})}
 	started := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // the death signal goes with the thread that started it
@@ -66,10 +77,9 @@ func (w *worker) launch(args []string) (at time.Time, err error) {
 		}
 	}()
 	if err := <-started; err != nil {
-		return at, fmt.Errorf("starting the agent: %w", err)
+		return nil, at, fmt.Errorf("starting %s: %w", args[0], err)
 	}
-	w.agent = a
-	return at, nil
+	return a, at, nil
 }
 
 // ready waits until the agent answers that it is ready, and returns when.
@@ -91,12 +101,14 @@ func (w *worker) ready(url string) (at time.Time, err error) {
 	return at, fmt.Errorf("waiting for the agent to be ready: not within %v: %s; the end of its log:\n%s", readyPatience, why, tail(w.LogFile()))
 }
 
-// stop ends the agent and removes its state.
+// stop ends the agent and the controller, and removes the agent's state.
 func (w *worker) stop() error {
+	err := w.placer.end()
+	w.placer = nil
 	if w.agent == nil {
-		return nil
+		return err
 	}
-	if err := w.end(); err != nil {
+	if err := errors.Join(err, w.end()); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(w.StateDir()); err != nil {
@@ -109,13 +121,17 @@ func (w *worker) stop() error {
 // its log.
 func (w *worker) end() error {
 	a := w.agent
+	w.agent = nil
+	return a.end()
+}
+
+func (a *agent) end() error {
 	if a == nil {
 		return nil
 	}
-	w.agent = nil
 	select {
 	case <-a.ended:
-		return fmt.Errorf("stopping the agent: it had ended: %v; the end of its log:\n%s", a.err, tail(w.LogFile()))
+		return errors.Join(fmt.Errorf("stopping the agent: it had ended: %v; the end of its log:\n%s", a.err, tail(a.log)), a.group.remove())
 	default:
 	}
 	_ = a.process.Signal(syscall.SIGTERM) // an error means that it has just ended
@@ -124,9 +140,9 @@ func (w *worker) end() error {
 	case <-time.After(patience):
 		_ = a.process.Kill()
 		<-a.ended
-		return fmt.Errorf("stopping the agent: it did not end within %v", patience)
+		return errors.Join(fmt.Errorf("stopping the agent: it did not end within %v", patience), a.group.remove())
 	}
-	return nil
+	return a.group.remove()
 }
 
 // usage reads what the agent uses.
@@ -147,6 +163,8 @@ func (a *agent) usage() (Resources, error) {
 		switch key {
 		case "VmRSS":
 			r.ResidentBytes = kib << 10
+		case "VmHWM":
+			r.PeakBytes = kib << 10
 		case "RssAnon":
 			r.AnonBytes = kib << 10
 		case "RssFile":
@@ -163,7 +181,8 @@ func (a *agent) usage() (Resources, error) {
 		}
 		r.CPU += time.Duration(ticks) * clockTick
 	}
-	return r, nil
+	r.GroupPeakBytes, err = a.group.peak()
+	return r, err
 }
 
 // tail returns the last lines of a file.

@@ -17,9 +17,12 @@ type Place struct {
 
 // Request asks for one thing: the operation is one of the constants below.
 type Request struct {
-	Op    string
-	Names []string // of volumes, for Mount, Unmount, Fill and Full
-	Args  []string // of the agent's command line, for Start and Restart; the URL, for Ready
+	Op       string
+	Names    []string // of volumes, for Mount, Unmount, Fill and Full
+	Bytes    int64    // of the pool, for Pool
+	InMemory bool     // that its file is no disk's, for Pool
+	Count    int      // of subvolumes, for Carve
+	Args     []string // the command, for Command; of the controller's command line, for Placer; of the agent's command line, for Start and Restart; the URL, for Ready
 }
 
 // Operations.
@@ -33,16 +36,24 @@ const (
 	Ready   = "ready"   // wait until a URL answers that the agent is ready
 	Stop    = "stop"    // end the agent and remove its state
 	Usage   = "usage"   // say what the agent uses
+	Pool    = "pool"    // make a btrfs in a file and mount it at the place's PoolDir
+	Unpool  = "unpool"  // the reverse
+	Carve   = "carve"   // make subvolumes with a limit there and remove them again, as the kernel's own work
+	Placer  = "placer"  // start the controller; Stop ends it too
+	Command = "command" // run a command and say what it printed
 )
 
 // Answer is what came of a request.
 type Answer struct {
 	Error string
 	// Moments are, for Mount, just before each mount(2); for Start and Restart,
-	// just before the process is made; for Ready, when the answer came.
+	// just before the process is made; for Ready, when the answer came; for
+	// Command, when it began and ended.
 	Moments []time.Time
 	Names   []string // of Full
 	Usage   Resources
+	Took    time.Duration // of Carve, without the removal
+	Output  string        // of Command
 }
 
 // Resources are what a process uses, as the kernel counts it.
@@ -50,7 +61,11 @@ type Resources struct {
 	ResidentBytes int64 // VmRSS
 	AnonBytes     int64 // RssAnon: memory of its own
 	FileBytes     int64 // RssFile: pages of the program, which the kernel may drop
-	CPU           time.Duration
+	PeakBytes     int64 // VmHWM: the most that ResidentBytes was
+	// GroupPeakBytes is the most that was charged for it, with the commands that it
+	// runs and what the kernel caches for both: what a container's limit is on.
+	GroupPeakBytes int64
+	CPU            time.Duration
 }
 
 // Files that Fill writes into each volume: few and small, because a figure that
@@ -63,6 +78,12 @@ const (
 
 // StateDir is the agent's, in the hand's directory.
 func (p Place) StateDir() string { return p.Work + "/state" }
+
+// PoolDir is where the pool's filesystem is mounted.
+func (p Place) PoolDir() string { return p.Work + "/pool" }
+
+// PlacerLog is where the controller's log goes.
+func (p Place) PlacerLog() string { return p.Work + "/controller.log" }
 
 // LogFile is where the agent's log goes.
 func (p Place) LogFile() string { return p.Work + "/agent.log" }

@@ -19,6 +19,8 @@ type worker struct {
 	Place
 	mounted map[string]bool
 	agent   *agent
+	placer  *agent // the controller
+	pooled  bool
 }
 
 // Serve answers requests until the input ends, then takes away all that was
@@ -72,7 +74,7 @@ func (w *worker) do(r Request, a *Answer) (err error) {
 		if err := w.end(); err != nil {
 			return err
 		}
-		at, err := w.launch(r.Args)
+		at, err := w.launchAgent(r.Args)
 		a.Moments = []time.Time{at}
 		return err
 	case Ready:
@@ -81,6 +83,18 @@ func (w *worker) do(r Request, a *Answer) (err error) {
 		return err
 	case Stop:
 		return w.stop()
+	case Pool:
+		return w.pool(r.Bytes, r.InMemory)
+	case Unpool:
+		return w.unpool()
+	case Carve:
+		a.Took, err = carve(w.PoolDir(), r.Count)
+		return err
+	case Placer:
+		w.placer, _, err = launch(r.Args, w.PlacerLog())
+		return err
+	case Command:
+		return run(r.Args, a)
 	case Usage:
 		if w.agent == nil {
 			return errors.New("reading the agent's usage: it does not run")
@@ -157,5 +171,5 @@ func (w *worker) clean() error {
 	for name := range w.mounted {
 		err = errors.Join(err, w.unmount(name))
 	}
-	return err
+	return errors.Join(err, w.unpool())
 }

@@ -49,7 +49,8 @@ type State struct {
 	Enabled []string `json:"enabled,omitempty"`
 
 	StockControllers bool              `json:"stockControllers,omitempty"`
-	Programs         map[string]string `json:"programs"` // name to absolute path
+	ControllerRate   int               `json:"controllerRate,omitempty"` // requests a second; 0 for the usual
+	Programs         map[string]string `json:"programs"`                 // name to absolute path
 	Kubernetes       string            `json:"kubernetesVersion"`
 	Nodes            []Node            `json:"nodes"`
 	Images           []Image           `json:"images"`

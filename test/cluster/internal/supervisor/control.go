@@ -3,6 +3,7 @@ package supervisor
 import (
 	"fmt"
 	"os"
+	"strconv"
 
 	"github.com/berth-storage/berth/test/cluster/internal/pki"
 	"github.com/berth-storage/berth/test/cluster/internal/process"
@@ -111,7 +112,11 @@ func (s *Supervisor) controllerFlags() []string {
 	// With the stock 20 requests a second (burst 30) the controller manager,
 	// not the provisioner, decides how fast many volumes become Available or
 	// lose their pv-protection finalizer. Figures taken here must say which it was.
-	return append(flags, "--kube-api-qps", "100", "--kube-api-burst", "200")
+	rate := s.state.ControllerRate
+	if rate == 0 {
+		rate = 100
+	}
+	return append(flags, "--kube-api-qps", strconv.Itoa(rate), "--kube-api-burst", strconv.Itoa(2*rate))
 }
 
 // start starts one program of the control plane.

@@ -41,6 +41,10 @@ func TestControllerFlags(t *testing.T) {
 	if !strings.Contains(fast, "--kube-api-qps 100 --kube-api-burst 200") {
 		t.Errorf("the controller manager is not made faster: %s", fast)
 	}
+	s.state.ControllerRate = 1000
+	if faster := strings.Join(s.controllerFlags(), " "); !strings.Contains(faster, "--kube-api-qps 1000 --kube-api-burst 2000") {
+		t.Errorf("the controller manager does not have the rate that was asked for: %s", faster)
+	}
 	s.state.StockControllers = true
 	if stock := strings.Join(s.controllerFlags(), " "); strings.Contains(stock, "kube-api-qps") {
 		t.Errorf("stock controllers have %s", stock)
