@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -199,11 +201,7 @@ func (c *carved) knows(name string) bool {
 func (c *carved) all() []volume.ID {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	ids := make([]volume.ID, 0, len(c.names))
-	for id := range c.names {
-		ids = append(ids, id)
-	}
-	return ids
+	return slices.Collect(maps.Keys(c.names))
 }
 
 // name is a volume's ID in its pool; false for one that was never heard of.

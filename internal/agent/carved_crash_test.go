@@ -89,21 +89,15 @@ func liveCarved(t *testing.T, device bool, phase, dieAt int, after bool) (end st
 			w.process.steps, w.process.dieAt, w.process.after = 0, dieAt, after
 			w.mu.Unlock()
 		}
-		w.mu.Lock()
-		before := len(w.trail)
-		w.mu.Unlock()
+		before, _ := w.since(0)
 		do(t, w)
 		settle()
 		w.bindCarved()
 		settle()
-		w.mu.Lock()
-		steps = append(steps, len(w.trail)-before)
-		dead := w.process.dead
-		if dead {
-			died = w.trail[len(w.trail)-1]
-		}
-		w.mu.Unlock()
-		if dead {
+		made, last := w.since(before)
+		steps = append(steps, made)
+		if last != "" {
+			died = last
 			stop()
 			stop = begin()
 			settle()

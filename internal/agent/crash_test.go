@@ -220,19 +220,13 @@ func live(t *testing.T, prepare func(*world), phase, dieAt int, after bool) (end
 			w.process.steps, w.process.dieAt, w.process.after = 0, dieAt, after
 			w.mu.Unlock()
 		}
-		w.mu.Lock()
-		before := len(w.trail)
-		w.mu.Unlock()
+		before, _ := w.since(0)
 		begin(t, w, a)
 		settle()
-		w.mu.Lock()
-		steps = append(steps, len(w.trail)-before)
-		dead := w.process.dead
-		if dead {
-			died = w.trail[len(w.trail)-1]
-		}
-		w.mu.Unlock()
-		if dead {
+		made, last := w.since(before)
+		steps = append(steps, made)
+		if last != "" {
+			died = last
 			stop()
 			a, stop = w.start(t, 0, false)
 			settle()
@@ -240,6 +234,17 @@ func live(t *testing.T, prepare func(*world), phase, dieAt int, after bool) (end
 	}
 	stop()
 	return w.state(), steps, died
+}
+
+// since is how many steps came after the first ones, and which was the last if the
+// agent died there.
+func (w *world) since(first int) (steps int, died string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.process.dead {
+		died = w.trail[len(w.trail)-1]
+	}
+	return len(w.trail) - first, died
 }
 
 // devicesInJobs is the beginning where devices are wiped in Jobs, which outlive

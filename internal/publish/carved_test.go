@@ -1,15 +1,11 @@
 package publish
 
 import (
-	"bytes"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/yaml"
 
 	"github.com/berth-storage/berth/api"
 	"github.com/berth-storage/berth/internal/volume"
@@ -37,25 +33,7 @@ func TestCarvedVolume(t *testing.T) {
 		}),
 		"carved-returned": carvedSpec(func(s *CarvedSpec) { s.Claim.UID, s.Block = "", true }),
 	} {
-		t.Run(name, func(t *testing.T) {
-			got, err := yaml.Marshal(CarvedVolume(s, testNode()))
-			if err != nil {
-				t.Fatal(err)
-			}
-			file := filepath.Join("testdata", name+".yaml")
-			if *update {
-				if err := os.WriteFile(file, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(got, want) {
-				t.Errorf("%s says\n%s\ngot\n%s", file, want, got)
-			}
-		})
+		t.Run(name, func(t *testing.T) { golden(t, name, CarvedVolume(s, testNode())) })
 	}
 }
 

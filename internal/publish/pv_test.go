@@ -111,25 +111,28 @@ func TestPersistentVolume(t *testing.T) {
 			s.Selector = []corev1.NodeSelectorTerm{{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: "rack", Operator: "In", Values: []string{"r1", "r2"}}}}}
 		}),
 	} {
-		t.Run(name, func(t *testing.T) {
-			got, err := yaml.Marshal(PersistentVolume(s, testNode()))
-			if err != nil {
-				t.Fatal(err)
-			}
-			file := filepath.Join("testdata", name+".yaml")
-			if *update {
-				if err := os.WriteFile(file, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !bytes.Equal(got, want) {
-				t.Errorf("%s says\n%s\ngot\n%s", file, want, got)
-			}
-		})
+		t.Run(name, func(t *testing.T) { golden(t, name, PersistentVolume(s, testNode())) })
+	}
+}
+
+// golden compares an object with the file of that name.
+func golden(t *testing.T, name string, pv *corev1.PersistentVolume) {
+	got, err := yaml.Marshal(pv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join("testdata", name+".yaml")
+	if *update {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s says\n%s\ngot\n%s", file, want, got)
 	}
 }
 

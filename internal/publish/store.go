@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -90,11 +91,7 @@ func (s *Store) Get(id volume.ID) (pvs []volume.PV, absent bool, left string) {
 func (s *Store) IDs() []volume.ID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make([]volume.ID, 0, len(s.names))
-	for id := range s.names {
-		out = append(out, id)
-	}
-	return out
+	return slices.Collect(maps.Keys(s.names))
 }
 
 // Unidentified returns the unidentified PVs for which match, if set, is true.

@@ -104,16 +104,8 @@ func TestRootBtrfsFreed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const size = 256 << 20
 	for _, id := range []pool.ID{"a", "b", "c"} {
-		if _, err := p.Carve(t.Context(), pool.Spec{ID: id, Bytes: size, Mode: pool.Filesystem}); err != nil {
-			t.Fatal(err)
-		}
-		place, err := p.Open(t.Context(), id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		run(t, "dd", "if=/dev/zero", "of="+filepath.Join(place.Dir, "file"), "bs=1M", "count=255", "conv=fsync")
+		fill(t, p, id)
 		if err := p.Remove(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
@@ -128,19 +120,7 @@ func TestRootBtrfsFreedAfterACrash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const size = 256 << 20
-	fill := func(id pool.ID) {
-		t.Helper()
-		if _, err := p.Carve(t.Context(), pool.Spec{ID: id, Bytes: size, Mode: pool.Filesystem}); err != nil {
-			t.Fatal(err)
-		}
-		place, err := p.Open(t.Context(), id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		run(t, "dd", "if=/dev/zero", "of="+filepath.Join(place.Dir, "file"), "bs=1M", "count=255", "conv=fsync")
-	}
-	fill("a")
+	fill(t, p, "a")
 	run(t, "mv", filepath.Join(at, "a"), filepath.Join(at, ".gone-a"))
 	run(t, "btrfs", "-q", "subvolume", "delete", filepath.Join(at, ".gone-a", "data"))
 	if p, err = open(t, at); err != nil {
@@ -149,5 +129,19 @@ func TestRootBtrfsFreedAfterACrash(t *testing.T) {
 	if out, err := exec.Command("btrfs", "subvolume", "list", "-d", at).CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("not free yet: %s (%v)", out, err)
 	}
-	fill("b")
+	fill(t, p, "b")
+}
+
+// fill carves a volume of 256 MiB and writes to nearly all of it.
+func fill(t *testing.T, p pool.Pool, id pool.ID) {
+	t.Helper()
+	const size = 256 << 20
+	if _, err := p.Carve(t.Context(), pool.Spec{ID: id, Bytes: size, Mode: pool.Filesystem}); err != nil {
+		t.Fatal(err)
+	}
+	place, err := p.Open(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, "dd", "if=/dev/zero", "of="+filepath.Join(place.Dir, "file"), "bs=1M", "count=255", "conv=fsync")
 }
